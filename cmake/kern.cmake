@@ -1,0 +1,10 @@
+# Instruction-set flags of the kernel files: each file of src/kern is compiled for exactly the set its name ends in.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  file(GLOB kern_avx2 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_avx2.c)
+  file(GLOB kern_avx512 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_avx512.c)
+  file(GLOB kern_fma CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_fma.c)
+  set_source_files_properties(${kern_fma} PROPERTIES COMPILE_OPTIONS "-mfma")
+  set_source_files_properties(${kern_avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2;-O3")
+  set_source_files_properties(${kern_avx512} PROPERTIES COMPILE_OPTIONS
+    "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mprefer-vector-width=512;-O3")
+endif()
