@@ -1,0 +1,340 @@
+/* See model.h.  Loading has two passes over the tensor table: the first checks shapes and adds up packed sizes, the second packs.
+ * A `binder` walks both, so that names and shapes stand in one place (bind_layer, bind_model). */
+#include "engine/model_internal.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { MAX_LAYERS = 1024, MAX_HEADS = 1024, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 22, MAX_POSITIONS = 1 << 20, MAX_HEAD_DIM = 512 };
+
+static const model_arch *const archs[] = {&model_arch_llama, &model_arch_qwen2};
+
+void model_key(char key[96], const char *arch, const char *suffix) { snprintf(key, 96, "%s.%s", arch, suffix); }
+
+/* ---- hyperparameters ---- */
+
+static bool get_int(const gguf *g, const char *arch, const char *suffix, int64_t lo, int64_t hi, bool required, int64_t *out, gv_err *err) {
+    char key[96];
+    uint32_t v = 0;
+    bool found = true;
+    model_key(key, arch, suffix);
+    if (!gguf_get_u32(g, key, &v, required ? NULL : &found, err)) return false;
+    if (!found) return true;
+    if ((int64_t)v < lo || (int64_t)v > hi)
+        return gv_fail(err, GV_FORMAT, -1, "%s = %u, expected %lld to %lld", key, v, (long long)lo, (long long)hi);
+    *out = v;
+    return true;
+}
+
+static bool get_float(const gguf *g, const char *arch, const char *suffix, float lo, float hi, bool required, float *out, gv_err *err) {
+    char key[96];
+    bool found = true;
+    float v = 0;
+    model_key(key, arch, suffix);
+    if (!gguf_get_f32(g, key, &v, required ? NULL : &found, err)) return false;
+    if (!found) return true;
+    if (!(v >= lo && v <= hi)) return gv_fail(err, GV_FORMAT, -1, "%s = %g, expected %g to %g", key, (double)v, (double)lo, (double)hi);
+    *out = v;
+    return true;
+}
+
+static bool read_scaling(const gguf *g, const char *arch, model_shape *s, gv_err *err) {
+    char key[96];
+    sv type = {0};
+    bool found = false;
+    model_key(key, arch, "rope.scaling.type");
+    if (!gguf_get_string(g, key, &type, &found, err)) return false;
+    s->rope_divide = 1;
+    if (!found || sv_is(type, "none")) return true;
+    if (!sv_is(type, "linear"))
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"" SV_FMT "\": this version computes none, linear and llama3 (rope_freqs.weight)", key,
+                       SV_ARG(type));
+    return get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &s->rope_divide, err);
+}
+
+static bool read_shape(const gguf *g, const model_arch *arch, model_shape *s, gv_err *err) {
+    const char *a = arch->name;
+    int64_t layers, embd, ff, heads, heads_kv, head_dim, rot, window = 0;
+    s->rope_theta = 10000;
+    if (!get_int(g, a, "block_count", 1, MAX_LAYERS, true, &layers, err)) return false;
+    if (!get_int(g, a, "embedding_length", 1, MAX_WIDTH, true, &embd, err)) return false;
+    if (!get_int(g, a, "feed_forward_length", 1, MAX_WIDTH, true, &ff, err)) return false;
+    if (!get_int(g, a, "attention.head_count", 1, MAX_HEADS, true, &heads, err)) return false;
+    heads_kv = heads;
+    if (!get_int(g, a, "attention.head_count_kv", 1, MAX_HEADS, false, &heads_kv, err)) return false;
+    if (heads % heads_kv != 0)
+        return gv_fail(err, GV_FORMAT, -1, "%s.attention.head_count = %lld is no multiple of head_count_kv = %lld", a, (long long)heads,
+                       (long long)heads_kv);
+    head_dim = embd / heads;
+    if (!get_int(g, a, "attention.key_length", 1, MAX_HEAD_DIM, false, &head_dim, err)) return false;
+    int64_t value_dim = head_dim;
+    if (!get_int(g, a, "attention.value_length", 1, MAX_HEAD_DIM, false, &value_dim, err)) return false;
+    if (head_dim < 2 || head_dim > MAX_HEAD_DIM || head_dim % 2 != 0 || value_dim != head_dim)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: head width %lld for keys and %lld for values; even, equal and 2 to %d are supported", a,
+                       (long long)head_dim, (long long)value_dim, MAX_HEAD_DIM);
+    rot = head_dim;
+    if (!get_int(g, a, "rope.dimension_count", 2, head_dim, false, &rot, err)) return false;
+    if (rot % 2 != 0) return gv_fail(err, GV_FORMAT, -1, "%s.rope.dimension_count = %lld is odd", a, (long long)rot);
+    if (!get_int(g, a, "context_length", 1, INT32_MAX, true, &s->ctx_train, err)) return false;
+    if (!get_int(g, a, "attention.sliding_window", 0, INT32_MAX, false, &window, err)) return false;
+    if (!get_float(g, a, "attention.layer_norm_rms_epsilon", 0, 1, true, &s->norm_eps, err)) return false;
+    if (!get_float(g, a, "rope.freq_base", 1, 1e12f, false, &s->rope_theta, err)) return false;
+    s->n_layer = (int)layers, s->n_embd = (int)embd, s->n_ff = (int)ff, s->n_head = (int)heads, s->n_head_kv = (int)heads_kv;
+    s->head_dim = (int)head_dim, s->n_rot = (int)rot, s->sliding_window = window;
+    return read_scaling(g, a, s, err) && arch->shape(g, s, err);
+}
+
+/* ---- binding tensors ---- */
+
+typedef struct binder {
+    model *m;
+    pool *threads;
+    bool packing;  /* second pass */
+    size_t at;     /* bytes of packed memory given out */
+    size_t n_used; /* tensors bound */
+    bool *used;    /* [n_tensors] */
+    gv_err *err;
+} binder;
+
+static const tensor_view *find(binder *b, const char *name, bool required) {
+    const gguf *g = b->m->file;
+    const tensor_view *t = gguf_find_tensor(g, name);
+    if (!t) {
+        if (required) gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing", name);
+        return NULL;
+    }
+    for (size_t i = 0; i < gguf_n_tensors(g); i++)
+        if (gguf_tensor(g, i) == t) b->used[i] = true;
+    return t;
+}
+
+static bool shape_is(binder *b, const tensor_view *t, int64_t cols, int64_t rows) {
+    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1) return true;
+    return gv_fail(b->err, GV_FORMAT, -1, "tensor %s: shape [%lld, %lld], expected [%lld, %lld]", t->name, (long long)t->ne[0],
+                   (long long)t->ne[1], (long long)cols, (long long)rows);
+}
+
+/* A vector as f32, copied. Bound in the first pass only. */
+static bool bind_vector(binder *b, const char *name, bool required, int64_t n, float **out) {
+    if (b->packing) return true;
+    const tensor_view *t = find(b, name, required);
+    if (!t) return !required;
+    if (!shape_is(b, t, n, 1)) return false;
+    if (kern_act_kind_of(t->type) != KERN_ACT_F32)
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: type %s, expected F32, F16 or BF16", name, dtype_get(t->type)->name);
+    *out = gv_try_malloc((size_t)n, sizeof(float), name, b->err);
+    if (!*out) return false;
+    kern_dequant_row(t->type, t->data, *out, n);
+    return true;
+}
+
+typedef struct pack_job {
+    const tensor_view *t;
+    uint8_t *dst;
+} pack_job;
+
+static void pack_groups(void *ctx, int64_t begin, int64_t end, int worker) {
+    const pack_job *job = ctx;
+    (void)worker;
+    if (begin < end) kern_pack(job->t->type, job->t->data, job->t->ne[1], job->t->ne[0], job->dst, begin, end);
+}
+
+static bool bind_matrix(binder *b, const char *name, int64_t rows, int64_t cols, kern_matrix *out) {
+    model *m = b->m;
+    const tensor_view *t = find(b, name, true);
+    if (!t) return false;
+    size_t total;
+    if (!b->packing) {
+        if (!shape_is(b, t, cols, rows)) return false;
+        if (!kern_packed_size(t->type, rows, cols, &out->group_bytes, &total))
+            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", name,
+                           (long long)cols, dtype_get(t->type)->block_elems, dtype_get(t->type)->name);
+        *out = (kern_matrix){t->type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, out->group_bytes};
+        m->file_weight_bytes += t->n_bytes;
+        m->used[t->type] = true;
+    } else {
+        total = (size_t)out->n_groups * out->group_bytes;
+        pack_job job = {t, m->packed + b->at};
+        out->data = job.dst;
+        pool_run(b->threads, pack_groups, &job, out->n_groups);
+        const file_map *map = gguf_map(m->file);
+        if (map) file_map_drop(map, (size_t)(t->data - map->p), t->n_bytes);
+    }
+    if (!gv_add_size(b->at, (total + 63) & ~(size_t)63, &b->at)) return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+    return true;
+}
+
+static bool bind_layer(binder *b, const model_arch *arch, int i) {
+    const model_shape *s = &b->m->shape;
+    model_layer *l = &b->m->layer[i];
+    const int64_t embd = s->n_embd, ff = s->n_ff, q = (int64_t)s->n_head * s->head_dim, kv = (int64_t)s->n_head_kv * s->head_dim;
+    const struct { const char *part; float **to; int64_t n; bool required, allowed; } vectors[] = {
+        {"attn_norm.weight", &l->attn_norm, embd, true, true},
+        {"ffn_norm.weight", &l->ffn_norm, embd, true, true},
+        {"attn_q.bias", &l->bias_q, q, arch->qkv_bias_required, arch->qkv_bias_allowed},
+        {"attn_k.bias", &l->bias_k, kv, arch->qkv_bias_required, arch->qkv_bias_allowed},
+        {"attn_v.bias", &l->bias_v, kv, arch->qkv_bias_required, arch->qkv_bias_allowed},
+    };
+    const struct { const char *part; kern_matrix *to; int64_t rows, cols; } matrices[] = {
+        {"attn_q.weight", &l->attn_q, q, embd},       {"attn_k.weight", &l->attn_k, kv, embd},
+        {"attn_v.weight", &l->attn_v, kv, embd},      {"attn_output.weight", &l->attn_output, embd, q},
+        {"ffn_gate.weight", &l->ffn_gate, ff, embd},  {"ffn_up.weight", &l->ffn_up, ff, embd},
+        {"ffn_down.weight", &l->ffn_down, embd, ff},
+    };
+    char name[64];
+    for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++) {
+        snprintf(name, sizeof name, "blk.%d.%s", i, vectors[k].part);
+        if (vectors[k].allowed && !bind_vector(b, name, vectors[k].required, vectors[k].n, vectors[k].to)) return false;
+    }
+    for (size_t k = 0; k < sizeof matrices / sizeof *matrices; k++) {
+        snprintf(name, sizeof name, "blk.%d.%s", i, matrices[k].part);
+        if (!bind_matrix(b, name, matrices[k].rows, matrices[k].cols, matrices[k].to)) return false;
+    }
+    return true;
+}
+
+static bool bind_model(binder *b, const model_arch *arch) {
+    model *m = b->m;
+    const model_shape *s = &m->shape;
+    bool tied = !gguf_find_tensor(m->file, "output.weight");
+    if (!b->packing && !tied) {
+        m->embedding = find(b, "token_embd.weight", true);
+        if (!m->embedding || !shape_is(b, m->embedding, s->n_embd, s->n_vocab)) return false;
+    }
+    if (!bind_matrix(b, tied ? "token_embd.weight" : "output.weight", s->n_vocab, s->n_embd, &m->output)) return false;
+    if (!bind_vector(b, "output_norm.weight", true, s->n_embd, &m->output_norm)) return false;
+    if (!bind_vector(b, "rope_freqs.weight", false, s->n_rot / 2, &m->rope_divisor)) return false;
+    for (int i = 0; i < s->n_layer; i++)
+        if (!bind_layer(b, arch, i)) return false;
+    return true;
+}
+
+static bool check_all_used(binder *b) {
+    for (size_t i = 0; i < gguf_n_tensors(b->m->file); i++)
+        if (!b->used[i])
+            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that architecture %s uses", gguf_tensor(b->m->file, i)->name,
+                           b->m->arch);
+    return true;
+}
+
+/* ---- loading ---- */
+
+static bool check_divisors(model *m, gv_err *err) {
+    int n = m->shape.n_rot / 2;
+    for (int i = 0; m->rope_divisor && i < n; i++)
+        if (!(m->rope_divisor[i] > 0 && m->rope_divisor[i] < 1e9f))
+            return gv_fail(err, GV_FORMAT, i, "tensor rope_freqs.weight: value %g at %d, expected above 0", (double)m->rope_divisor[i], i);
+    if (m->shape.rope_divide == 1) return true;
+    if (!m->rope_divisor) {
+        m->rope_divisor = gv_xmalloc((size_t)n * sizeof(float));
+        for (int i = 0; i < n; i++) m->rope_divisor[i] = 1;
+    }
+    for (int i = 0; i < n; i++) m->rope_divisor[i] *= m->shape.rope_divide;
+    return true;
+}
+
+static bool make_rope_tables(model *m, gv_err *err) {
+    size_t n = (size_t)m->n_pos * (size_t)(m->shape.n_rot / 2);
+    m->rope_cos = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
+    m->rope_sin = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
+    if (!m->rope_cos || !m->rope_sin) return false;
+    kern_rope_table(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, m->n_pos, m->rope_cos, m->rope_sin);
+    return true;
+}
+
+static bool read_vocab_size(const gguf *g, model_shape *s, gv_err *err) {
+    const tensor_view *t = gguf_find_tensor(g, "token_embd.weight");
+    if (!t) return gv_fail(err, GV_FORMAT, -1, "tensor token_embd.weight is missing");
+    if (t->ne[1] < 1 || t->ne[1] > MAX_VOCAB)
+        return gv_fail(err, GV_LIMIT, -1, "tensor token_embd.weight: %lld rows, expected 1 to %d", (long long)t->ne[1], MAX_VOCAB);
+    s->n_vocab = (int)t->ne[1];
+    return true;
+}
+
+static const model_arch *find_arch(const gguf *g, gv_err *err) {
+    sv name;
+    if (!gguf_get_string(g, "general.architecture", &name, NULL, err)) return NULL;
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
+        if (sv_is(name, archs[i]->name)) return archs[i];
+    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"" SV_FMT "\" is not supported; llama (also Mistral) and qwen2 are", SV_ARG(name));
+    return NULL;
+}
+
+static bool load_weights(model *m, const model_arch *arch, int64_t memory_bytes, pool *threads, gv_err *err) {
+    binder b = {.m = m, .threads = threads, .err = err};
+    bool ok = false;
+    b.used = gv_xcalloc(gguf_n_tensors(m->file) + 1, sizeof *b.used);
+    if (!bind_model(&b, arch) || !check_all_used(&b)) goto done;
+    m->packed_bytes = b.at;
+    if (memory_bytes > 0 && b.at > (size_t)memory_bytes) {
+        gv_fail(err, GV_LIMIT, -1, "the weights need %zu MiB, --memory allows %lld MiB", b.at >> 20, (long long)(memory_bytes >> 20));
+        goto done;
+    }
+    m->packed = mmap(NULL, m->packed_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->packed == MAP_FAILED) {
+        m->packed = NULL;
+        gv_fail_errno(err, "%zu MiB for the weights", m->packed_bytes >> 20);
+        goto done;
+    }
+    (void)madvise(m->packed, m->packed_bytes, MADV_HUGEPAGE); /* only speed depends on it */
+    int64_t start = clock_mono_us();
+    b.packing = true;
+    b.at = 0;
+    ok = bind_model(&b, arch);
+    m->pack_us = clock_mono_us() - start;
+done:
+    free(b.used);
+    return ok;
+}
+
+model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    int64_t start = clock_mono_us();
+    model *m = gv_xcalloc(1, sizeof *m);
+    m->file = file;
+    const model_arch *arch = find_arch(file, err);
+    if (!arch) goto fail;
+    snprintf(m->arch, sizeof m->arch, "%s", arch->name);
+    if (!read_vocab_size(file, &m->shape, err) || !read_shape(file, arch, &m->shape, err)) goto fail;
+    m->n_pos = n_pos ? n_pos : m->shape.ctx_train;
+    if (m->n_pos > MAX_POSITIONS) m->n_pos = MAX_POSITIONS;
+    m->layer = gv_xcalloc((size_t)m->shape.n_layer, sizeof *m->layer);
+    if (!load_weights(m, arch, memory_bytes, threads, err)) goto fail;
+    if (!check_divisors(m, err) || !make_rope_tables(m, err)) goto fail;
+    m->load_us = clock_mono_us() - start;
+    return m;
+fail:
+    gv_context(err, "%s", gguf_path(file));
+    model_free(m);
+    return NULL;
+}
+
+model *model_open(const char *path, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    gguf *g = gguf_open(path, err);
+    return g ? model_from_gguf(g, n_pos, memory_bytes, threads, err) : NULL;
+}
+
+void model_free(model *m) {
+    if (!m) return;
+    for (int i = 0; m->layer && i < m->shape.n_layer; i++) {
+        model_layer *l = &m->layer[i];
+        free(l->attn_norm), free(l->ffn_norm), free(l->bias_q), free(l->bias_k), free(l->bias_v);
+    }
+    free(m->layer);
+    free(m->output_norm);
+    free(m->rope_divisor);
+    free(m->rope_cos);
+    free(m->rope_sin);
+    if (m->packed) munmap(m->packed, m->packed_bytes);
+    gguf_close(m->file);
+    free(m);
+}
+
+void model_weight_types(const model *m, char *out, size_t n) {
+    size_t at = 0;
+    out[0] = 0;
+    for (int t = 0; t < DT_COUNT; t++)
+        if (m->used[t] && at < n) at += (size_t)snprintf(out + at, n - at, "%s%s", at ? "+" : "", dtype_get((uint32_t)t)->name);
+}

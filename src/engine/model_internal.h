@@ -1,0 +1,19 @@
+/* What the architecture files and model.c share. */
+#ifndef GAVEL_ENGINE_MODEL_INTERNAL_H
+#define GAVEL_ENGINE_MODEL_INTERNAL_H
+
+#include "engine/model.h"
+
+typedef struct model_arch {
+    const char *name; /* general.architecture */
+    /* Fills what differs from the shared keys: rope kind, and refuses settings that are not computed. */
+    bool (*shape)(const gguf *g, model_shape *s, gv_err *err);
+    bool qkv_bias_required, qkv_bias_allowed;
+} model_arch;
+
+extern const model_arch model_arch_llama, model_arch_qwen2;
+
+/* "llama.block_count" from arch and suffix, into key[96]. */
+void model_key(char key[96], const char *arch, const char *suffix);
+
+#endif
