@@ -42,6 +42,10 @@ typedef struct tok_segment {
 } tok_segment;
 bool tok_encode_segments(const tok *t, const tok_segment *seg, size_t n, ids *out, gv_err *err) GV_MUST_USE;
 
+/* tok_encode_segments, with BOS: exactly one at the front if tok_adds_bos or if the trusted text itself begins with the BOS token (repeated
+ * leading BOS of the trusted text are one); none otherwise.  The one way a prompt becomes ids. */
+bool tok_encode_prompt(const tok *t, const tok_segment *seg, size_t n, ids *out, gv_err *err) GV_MUST_USE;
+
 /* As tok_encode(special=false), but as a continuation in the middle of a text: no dummy prefix (spm). */
 bool tok_encode_continue(const tok *t, sv text, ids *out, gv_err *err) GV_MUST_USE;
 
@@ -49,6 +53,10 @@ bool tok_encode_continue(const tok *t, sv text, ids *out, gv_err *err) GV_MUST_U
  * space that the dummy prefix added when at_start.  tok_decode_text additionally replaces malformed UTF-8 by U+FFFD. */
 void tok_decode(const tok *t, const int32_t *id, size_t n, bool show_special, bool at_start, buf *out);
 void tok_decode_text(const tok *t, const int32_t *id, size_t n, bool show_special, bool at_start, buf *out);
+/* The text of a whole sequence exactly as the reference library's decode prints it: spm as sentencepiece (control tokens hidden, <unk> as
+ * its surface, one U+FFFD for each malformed byte of a run of byte tokens), bpe as tokenizers with special tokens shown. `gavel tokenize
+ * --decode` prints this; its --hex prints tok_decode(show_special, at_start). */
+void tok_decode_reference(const tok *t, const int32_t *id, size_t n, buf *out);
 /* The raw bytes one token adds in the middle of a text (empty for control tokens); borrowed. */
 sv tok_token_bytes(const tok *t, int32_t id);
 
