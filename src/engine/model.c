@@ -94,7 +94,6 @@ typedef struct binder {
     pool *threads;
     bool packing;  /* second pass */
     size_t at;     /* bytes of packed memory given out */
-    size_t n_used; /* tensors bound */
     bool *used;    /* [n_tensors] */
     gv_err *err;
 } binder;
@@ -106,8 +105,7 @@ static const tensor_view *find(binder *b, const char *name, bool required) {
         if (required) gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing", name);
         return NULL;
     }
-    for (size_t i = 0; i < gguf_n_tensors(g); i++)
-        if (gguf_tensor(g, i) == t) b->used[i] = true;
+    b->used[t - gguf_tensor(g, 0)] = true; /* tensors are one array in file order */
     return t;
 }
 
