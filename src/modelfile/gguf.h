@@ -26,11 +26,23 @@ typedef enum gguf_type { /* GGUF metadata value types */
     GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64,
 } gguf_type;
 
+/* "u32", "string", "array" ... for messages; "?" for a number that is no type. */
+const char *gguf_type_name(gguf_type type);
+
+/* Caps, checked at open (docs/formats.md, table of caps). */
+#define GGUF_MAX_KEYS 65536
+#define GGUF_MAX_TENSORS 65536
+#define GGUF_MAX_KEY_BYTES 65536
+#define GGUF_MAX_STRING_BYTES (16u << 20)
+#define GGUF_MAX_ARRAY_ELEMS (16u << 20)
+#define GGUF_MAX_NAME_BYTES 63 /* of a tensor */
+#define GGUF_DEFAULT_ALIGNMENT 32
+
 typedef struct gguf gguf;
 
 /* Maps and checks PATH.  Errors are "PATH: ...". NULL on failure; close with gguf_close. */
 gguf *gguf_open(const char *path, gv_err *err) GV_MUST_USE;
-/* The same over borrowed memory that outlives the gguf (tests, fuzzing); `name` stands for the path in messages. */
+/* The same over borrowed memory that outlives the gguf (tests, fuzzing), aligned to 8 bytes; `name` stands for the path in messages. */
 gguf *gguf_open_memory(const void *p, size_t n, const char *name, gv_err *err) GV_MUST_USE;
 void gguf_close(gguf *g);
 
@@ -55,6 +67,7 @@ size_t gguf_find_key(const gguf *g, const char *key);
 bool gguf_get_u32(const gguf *g, const char *key, uint32_t *v, bool *found, gv_err *err) GV_MUST_USE;
 bool gguf_get_f32(const gguf *g, const char *key, float *v, bool *found, gv_err *err) GV_MUST_USE;
 bool gguf_get_bool(const gguf *g, const char *key, bool *v, bool *found, gv_err *err) GV_MUST_USE;
+/* Any bytes, NUL included: UTF-8 is checked where the text is used. */
 bool gguf_get_string(const gguf *g, const char *key, sv *v, bool *found, gv_err *err) GV_MUST_USE;
 
 /* Arrays: element count and a cursor.  Element type is checked before any read; arrays of arrays were refused at open. */
@@ -74,6 +87,8 @@ static inline int32_t gguf_array_i32(const gguf_array *a, uint64_t i) { int32_t 
 void gguf_print_key(const gguf *g, size_t i, buf *out);
 
 /* Writer: collects keys and borrowed tensors, then writes v3 through file_writer.  Used by tests now, by quantise and merge later. */
+/* Keys and tensors are written in the order given; a bad or repeated key or tensor is remembered and reported by the write.  The key
+ * general.alignment (u32), given or copied, sets the alignment of the tensors; without it they are aligned to 32 bytes. */
 typedef struct gguf_out gguf_out;
 gguf_out *gguf_out_new(void);
 void gguf_out_free(gguf_out *o);
@@ -86,7 +101,7 @@ void gguf_out_f32s(gguf_out *o, const char *key, const float *v, size_t n);
 void gguf_out_i32s(gguf_out *o, const char *key, const int32_t *v, size_t n);
 /* Copies the key of another file as it is. */
 void gguf_out_copy_key(gguf_out *o, const gguf *from, size_t i);
-/* data is borrowed until gguf_out_write. */
+/* data is borrowed until gguf_out_write; the name is copied. n_bytes must be what type and shape say. */
 void gguf_out_tensor(gguf_out *o, const tensor_view *t);
 bool gguf_out_write(gguf_out *o, const char *path, gv_err *err) GV_MUST_USE;
 /* The whole file as bytes (small files: tests and fuzz corpora). */
