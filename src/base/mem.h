@@ -29,6 +29,11 @@ void *gv_try_aligned(size_t size, const char *what, gv_err *err) GV_MUST_USE;
 /* While the guard is on (counted, per thread), every gv_x* and gv_try_* call aborts: a step must not allocate. */
 void gv_alloc_guard(bool on);
 
+#ifdef GAVEL_TESTING
+/* Fault injection: the n-th gv_try_* call of this thread from now on fails as if memory were out (1 = the next), once; 0 switches it off. */
+void gv_alloc_fail_at(int64_t n);
+#endif
+
 /* Arena: bump allocation, freed at once.  Aligned to 16.  Chunks double from 4 KiB to 1 MiB; larger requests get a chunk of their own. */
 typedef struct arena {
     struct arena_chunk *head;

@@ -44,6 +44,8 @@ static inline void buf_clear(buf *b) { b->n = 0; if (b->p) b->p[0] = 0; }
 static inline sv buf_view(const buf *b) { return (sv){b->p, b->n}; }
 /* Room for n more bytes and a NUL; returns where they go (b->n is not moved). */
 char *buf_reserve(buf *b, size_t n);
+/* The same for sizes from input: false and GV_MEMORY naming `what` instead of aborting. */
+bool buf_try_reserve(buf *b, size_t n, const char *what, gv_err *err) GV_MUST_USE;
 void buf_add(buf *b, const void *p, size_t n);
 static inline void buf_add_sv(buf *b, sv s) { buf_add(b, s.p, s.n); }
 static inline void buf_add_str(buf *b, const char *s) { buf_add(b, s, strlen(s)); }

@@ -1,0 +1,192 @@
+/* See file.h.  Read-only maps, whole reads with a cap, and replacement of a file in one step.
+ *
+ * The writer creates PATH.tmp-<pid> beside PATH, so that rename stays on one file system; a PATH that is a symbolic link is followed first,
+ * and an existing file's permissions are kept.  A PATH that exists and is no regular file (a device, a pipe) is written in place: renaming
+ * over /dev/null would destroy it.  fsync order: file, rename, folder. */
+#include "base/file.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WRITE_BUFFER = 1 << 16, READ_CHUNK = 1 << 16 };
+
+bool file_map_open(file_map *m, const char *path, gv_err *err) {
+    *m = (file_map){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return gv_fail_errno(err, "cannot open %s", path);
+    struct stat st;
+    bool ok = false;
+    if (fstat(fd, &st) != 0) {
+        gv_fail_errno(err, "cannot read %s", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        gv_fail(err, GV_IO, -1, "cannot read %s: %s", path, S_ISDIR(st.st_mode) ? "it is a folder" : "not a regular file");
+    } else if (st.st_size == 0) {
+        ok = true;
+    } else if ((uint64_t)st.st_size > PTRDIFF_MAX) {
+        gv_fail(err, GV_LIMIT, -1, "%s: too large to map", path);
+    } else {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            gv_fail_errno(err, "cannot map %s", path);
+        } else {
+            *m = (file_map){p, (size_t)st.st_size};
+            ok = true;
+        }
+    }
+    close(fd);
+    return ok;
+}
+
+void file_map_close(file_map *m) {
+    if (m->p) munmap((void *)(uintptr_t)m->p, m->n);
+    *m = (file_map){0};
+}
+
+void file_map_drop(const file_map *m, size_t from, size_t n) {
+    if (!m->p || from >= m->n) return;
+    if (n > m->n - from) n = m->n - from;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t end = from + n == m->n ? (m->n + page - 1) / page * page : (from + n) / page * page; /* the last page is ours to its end */
+    size_t begin = (from + page - 1) / page * page;
+    if (begin < end) madvise((void *)(uintptr_t)(m->p + begin), end - begin, MADV_DONTNEED); /* advice only: a failure changes nothing */
+}
+
+bool file_read_all(const char *path, size_t cap, buf *out, gv_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return gv_fail_errno(err, "cannot open %s", path);
+    size_t start = out->n;
+    struct stat st;
+    bool ok = false;
+    if (fstat(fd, &st) != 0) {
+        gv_fail_errno(err, "cannot read %s", path);
+        goto done;
+    }
+    if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > cap) {
+        gv_fail(err, GV_LIMIT, -1, "%s: %lld bytes, more than the cap of %zu", path, (long long)st.st_size, cap);
+        goto done;
+    }
+    size_t want = S_ISREG(st.st_mode) ? (size_t)st.st_size + 1 : READ_CHUNK; /* one more, to see the end without growing */
+    for (;;) {
+        if (!buf_try_reserve(out, want, path, err)) goto done;
+        ssize_t got = read(fd, out->p + out->n, want);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            gv_fail_errno(err, "cannot read %s", path);
+            goto done;
+        }
+        if (got == 0) break;
+        out->n += (size_t)got;
+        if (out->n - start > cap) {
+            gv_fail(err, GV_LIMIT, -1, "%s: more than the cap of %zu bytes", path, cap);
+            goto done;
+        }
+        want = READ_CHUNK;
+    }
+    ok = true;
+done:
+    if (!ok) out->n = start;
+    if (out->p) out->p[out->n] = 0;
+    close(fd);
+    return ok;
+}
+
+bool file_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool file_writer_open(file_writer *w, const char *path, gv_err *err) {
+    *w = (file_writer){0};
+    struct stat st;
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode)) return gv_fail(err, GV_IO, -1, "cannot write %s: it is a folder", path);
+    int fd;
+    if (exists && !S_ISREG(st.st_mode)) {
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0) return gv_fail_errno(err, "cannot write %s", path);
+        w->path = gv_xstrdup(path);
+    } else {
+        char *real = exists ? realpath(path, NULL) : NULL;
+        w->path = real ? real : gv_xstrdup(path);
+        buf name = {0};
+        buf_printf(&name, "%s.tmp-%ld", w->path, (long)getpid());
+        w->tmp = name.p;
+        fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == EEXIST) { /* left by a dead process of our number */
+            unlink(w->tmp);
+            fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        }
+        if (fd < 0) {
+            gv_fail_errno(err, "cannot create %s", w->tmp);
+            free(w->tmp);
+            w->tmp = NULL;
+            file_writer_abandon(w);
+            return false;
+        }
+        if (exists && fchmod(fd, st.st_mode & 07777) != 0) errno = 0; /* not our file: the default permissions must do */
+    }
+    w->f = fdopen(fd, "w");
+    if (!w->f) {
+        gv_fail_errno(err, "cannot write %s", w->path);
+        close(fd);
+        file_writer_abandon(w);
+        return false;
+    }
+    setvbuf(w->f, NULL, _IOFBF, WRITE_BUFFER);
+    return true;
+}
+
+bool file_writer_put(file_writer *w, const void *p, size_t n, gv_err *err) {
+    if (n == 0 || fwrite(p, 1, n, w->f) == n) return true;
+    return gv_fail_errno(err, "cannot write %s", w->path);
+}
+
+/* Makes the rename in this file's folder durable.  File systems that cannot sync a folder say EINVAL; a folder we may write but not read
+ * cannot be opened: both leave nothing to do. */
+static bool sync_folder(const char *path, gv_err *err) {
+    char *folder = gv_xstrdup(path), *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = 0;
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd < 0 || fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP || gv_fail_errno(err, "cannot sync the folder of %s", path);
+    if (fd >= 0) close(fd);
+    free(folder);
+    return ok;
+}
+
+bool file_writer_commit(file_writer *w, gv_err *err) {
+    bool ok = true;
+    if (!w->f) return gv_fail(err, GV_STATE, -1, "file writer: commit without an open file");
+    bool failed = ferror(w->f) != 0; /* errno of that write is gone: put has reported it, or a caller that wrote to w->f itself */
+    if (fflush(w->f) != 0 || (fsync(fileno(w->f)) != 0 && w->tmp)) {
+        ok = gv_fail_errno(err, "cannot write %s", w->path);
+    } else if (failed) {
+        ok = gv_fail(err, GV_IO, -1, "cannot write %s: an earlier write failed", w->path);
+    }
+    if (fclose(w->f) != 0 && ok) ok = gv_fail_errno(err, "cannot write %s", w->path);
+    w->f = NULL;
+    if (ok && w->tmp) {
+        if (rename(w->tmp, w->path) != 0) {
+            ok = gv_fail_errno(err, "cannot replace %s", w->path);
+        } else {
+            free(w->tmp);
+            w->tmp = NULL;
+            ok = sync_folder(w->path, err);
+        }
+    }
+    file_writer_abandon(w);
+    return ok;
+}
+
+void file_writer_abandon(file_writer *w) {
+    if (w->f) fclose(w->f);
+    if (w->tmp) unlink(w->tmp);
+    free(w->tmp);
+    free(w->path);
+    *w = (file_writer){0};
+}
