@@ -1,0 +1,457 @@
+/* See engine.h.  Queue, admission, the make-up of a step, preemption and results.
+ *
+ * A sequence is a list of tokens of which the first n_done are in pages; a step computes the next few of them.  Prompt, forced ids, one
+ * sampled token, and the tokens of a sequence that was preempted are all the same thing: tokens not done yet.  Logits are asked for when
+ * a run reaches the last token. */
+#include "engine/engine_internal.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PAGE = KERN_PAGE_TOKENS };
+
+struct engine {
+    const model *m;
+    const tok *t;
+    pool *threads;
+    engine_options o;
+    kv_pool *kv;
+    forward *fwd;
+    bool *padding;      /* [n_vocab] ids never sampled */
+    sampler **samplers; /* one a thread */
+    seq *queue_head;    /* waiting, oldest first */
+    seq **running;      /* [max_batch], oldest first */
+    int n_running, n_waiting;
+    seq *finished;      /* ended since the last step */
+    seq *reported;      /* results handed out, freed at the next step */
+    engine_result *results;
+    size_t n_results, cap_results;
+    uint64_t n_submitted;
+    step_run *runs;     /* [max_batch] of the step */
+    seq **run_seq;      /* [max_batch] */
+    int *run_row;       /* [max_batch] row of logits, -1 for none */
+    int n_runs;
+    engine_stats stats;
+};
+
+/* ---- life of an engine ---- */
+
+static int max_logits(const engine_options *o) { return o->max_batch > 64 ? o->max_batch : 64; }
+
+static int32_t pages_for(int64_t tokens) { return (int32_t)((tokens + PAGE - 1) / PAGE); }
+
+size_t engine_bytes(const model *m, const engine_options *o, int n_threads) {
+    kv_shape shape = {m->shape.n_layer, m->shape.n_head_kv, m->shape.head_dim, o->kv_type};
+    return kv_page_bytes(&shape) * (size_t)o->n_pages + forward_bytes(m, o->step_tokens, max_logits(o), o->max_ctx, n_threads) +
+           (size_t)m->shape.n_vocab * 28 * (size_t)n_threads;
+}
+
+engine *engine_new(const model *m, const tok *t, pool *threads, const engine_options *o, gv_err *err) {
+    const model_shape *s = &m->shape;
+    engine *e = gv_xcalloc(1, sizeof *e);
+    *e = (engine){.m = m, .t = t, .threads = threads, .o = *o};
+    const size_t batch = (size_t)o->max_batch;
+    if (tok_n_vocab(t) > s->n_vocab) {
+        gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the model's output %d rows", tok_n_vocab(t), s->n_vocab);
+        goto fail;
+    }
+    if (o->max_batch < 1 || o->step_tokens < o->max_batch || o->max_ctx > m->n_pos || o->n_pages < pages_for(o->max_ctx)) {
+        gv_fail(err, GV_LIMIT, -1, "engine: batch %d, %d tokens a step, context %lld and %d pages do not fit together", o->max_batch,
+                o->step_tokens, (long long)o->max_ctx, o->n_pages);
+        goto fail;
+    }
+    kv_shape shape = {s->n_layer, s->n_head_kv, s->head_dim, o->kv_type};
+    e->kv = kv_pool_new(&shape, o->n_pages, err);
+    if (!e->kv) goto fail;
+    e->fwd = forward_new(m, e->kv, o->kv_type, o->kern, threads, o->step_tokens, max_logits(o), o->max_batch, o->max_ctx, err);
+    if (!e->fwd) goto fail;
+    e->padding = gv_xcalloc((size_t)s->n_vocab, sizeof *e->padding);
+    for (int i = 0; i < s->n_vocab; i++) e->padding[i] = i >= tok_n_vocab(t) || tok_is_padding(t, i);
+    e->samplers = gv_xcalloc((size_t)pool_threads(threads), sizeof *e->samplers);
+    for (int i = 0; i < pool_threads(threads); i++) e->samplers[i] = sampler_new(s->n_vocab, e->padding, o->kern);
+    e->running = gv_xcalloc(batch, sizeof *e->running);
+    e->runs = gv_xcalloc(batch, sizeof *e->runs);
+    e->run_seq = gv_xcalloc(batch, sizeof *e->run_seq);
+    e->run_row = gv_xcalloc(batch, sizeof *e->run_row);
+    return e;
+fail:
+    engine_free(e);
+    return NULL;
+}
+
+static void free_seqs(seq *s) {
+    while (s) {
+        seq *next = s->next;
+        free(s->tokens);
+        free(s->pages);
+        free(s);
+        s = next;
+    }
+}
+
+void engine_free(engine *e) {
+    if (!e) return;
+    for (int i = 0; i < e->n_running; i++) e->running[i]->next = NULL, free_seqs(e->running[i]);
+    free_seqs(e->queue_head);
+    free_seqs(e->finished);
+    free_seqs(e->reported);
+    free(e->results);
+    for (int i = 0; e->samplers && i < pool_threads(e->threads); i++) sampler_free(e->samplers[i]);
+    free(e->samplers);
+    free(e->padding);
+    free(e->running);
+    free(e->runs);
+    free(e->run_seq);
+    free(e->run_row);
+    forward_free(e->fwd);
+    kv_pool_free(e->kv);
+    free(e);
+}
+
+/* ---- requests ---- */
+
+/* Into the queue by age, so that a preempted sequence comes back before younger ones. */
+static void enqueue(engine *e, seq *s) {
+    seq **at = &e->queue_head;
+    while (*at && (*at)->order < s->order) at = &(*at)->next;
+    s->next = *at;
+    *at = s;
+    e->n_waiting++;
+}
+
+static void finish(engine *e, seq *s) {
+    s->next = e->finished;
+    e->finished = s;
+}
+
+static bool bad_ids(const engine *e, const engine_request *r) {
+    for (int32_t i = 0; i < r->n_prompt; i++)
+        if (r->prompt[i] < 0 || r->prompt[i] >= e->m->shape.n_vocab) return true;
+    return r->n_prompt < 1;
+}
+
+void engine_submit(engine *e, const engine_request *r) {
+    seq *s = gv_xcalloc(1, sizeof *s);
+    s->id = r->id;
+    s->order = e->n_submitted++;
+    s->params = r->params;
+    s->has_ending = r->ending != NULL;
+    if (r->ending) s->ending = *r->ending;
+    s->want_logprobs = r->want_choice_logprobs;
+    s->ignore_eog = r->ignore_eog;
+    s->result.choice = -1;
+    s->submitted_us = clock_mono_us();
+    const int64_t reserve = r->ending ? seq_ending_tokens(r->ending) : 1, wanted = r->max_tokens > reserve ? r->max_tokens : reserve;
+    char message[256];
+    if (bad_ids(e, r)) {
+        seq_end(s, ENGINE_ERROR, "the prompt is empty or has ids outside the vocabulary");
+        finish(e, s);
+        return;
+    }
+    s->n_prompt = s->n_tokens = r->n_prompt;
+    if (r->n_prompt + reserve > e->o.max_ctx) {
+        snprintf(message, sizeof message, "the prompt has %d tokens; with %lld for the answer it exceeds the context of %lld", r->n_prompt,
+                 (long long)reserve, (long long)e->o.max_ctx);
+        s->n_tokens = s->n_prompt;
+        seq_end(s, ENGINE_TOO_LONG, message);
+        finish(e, s);
+        return;
+    }
+    s->limit = (int32_t)(r->n_prompt + wanted < e->o.max_ctx ? r->n_prompt + wanted : e->o.max_ctx);
+    s->tokens = gv_xmalloc((size_t)s->limit * sizeof *s->tokens);
+    s->pages = gv_xmalloc((size_t)pages_for(s->limit) * sizeof *s->pages);
+    memcpy(s->tokens, r->prompt, (size_t)r->n_prompt * sizeof *s->tokens);
+    enqueue(e, s);
+}
+
+/* Gives all pages back, last first; unfinished nodes of the tree leave it. */
+static void release_pages(engine *e, seq *s) {
+    while (s->n_pages > 0) {
+        kv_page page = s->pages[--s->n_pages];
+        if (kv_tree_has(e->kv, page) && !kv_tree_ready(e->kv, page)) kv_tree_leave(e->kv, page);
+        kv_page_release(e->kv, page);
+    }
+    s->n_done = 0;
+    s->keep_kv = false;
+}
+
+void engine_cancel(engine *e, uint64_t id) {
+    for (seq **at = &e->queue_head; *at;) {
+        seq *s = *at;
+        if (s->id != id) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        e->n_waiting--;
+        seq_end(s, ENGINE_CANCELLED, NULL);
+        finish(e, s);
+    }
+    for (int i = 0; i < e->n_running; i++)
+        if (e->running[i]->id == id) seq_end(e->running[i], ENGINE_CANCELLED, NULL);
+}
+
+size_t engine_in_flight(const engine *e) {
+    size_t n = (size_t)e->n_running + (size_t)e->n_waiting;
+    for (const seq *s = e->finished; s; s = s->next) n++;
+    return n;
+}
+
+engine_stats engine_get_stats(const engine *e) {
+    engine_stats s = e->stats;
+    s.running = e->n_running;
+    s.waiting = e->n_waiting;
+    return s;
+}
+
+/* ---- making up a step ---- */
+
+static void remove_running(engine *e, int i) {
+    e->n_running--;
+    memmove(&e->running[i], &e->running[i + 1], (size_t)(e->n_running - i) * sizeof *e->running);
+}
+
+/* Admits waiting sequences while there is room for all their known tokens, and for what they will need next. */
+static void admit(engine *e) {
+    int32_t promised = 0;
+    for (int i = 0; i < e->n_running; i++) promised += pages_for(e->running[i]->n_tokens + 1) - e->running[i]->n_pages;
+    while (e->queue_head && e->n_running < e->o.max_batch) {
+        seq *s = e->queue_head;
+        const int32_t need = pages_for(s->n_tokens + (s->has_ending ? seq_ending_tokens(&s->ending) : 1));
+        if (e->n_running > 0 && need > kv_pages_available(e->kv) - promised) return;
+        promised += need;
+        e->queue_head = s->next;
+        e->n_waiting--;
+        if (!s->admitted_us) s->admitted_us = clock_mono_us();
+        int at = e->n_running++;
+        for (; at > 0 && e->running[at - 1]->order > s->order; at--) e->running[at] = e->running[at - 1];
+        e->running[at] = s;
+    }
+}
+
+static bool is_scheduled(const engine *e, const seq *s) {
+    for (int i = 0; i < e->n_runs; i++)
+        if (e->run_seq[i] == s) return true;
+    return false;
+}
+
+/* Sends the youngest sequence that has pages, is younger than s and not part of this step, back to the queue. */
+static bool preempt_for(engine *e, const seq *s) {
+    for (int i = e->n_running - 1; i >= 0; i--) {
+        seq *victim = e->running[i];
+        if (victim->order <= s->order) return false;
+        if (victim->phase == SEQ_DONE || victim->n_pages == 0 || is_scheduled(e, victim)) continue;
+        release_pages(e, victim);
+        remove_running(e, i);
+        enqueue(e, victim);
+        e->stats.preemptions++;
+        return true;
+    }
+    return false;
+}
+
+static kv_page take_page(engine *e, const seq *s) {
+    for (;;) {
+        kv_page page = kv_page_take(e->kv);
+        if (page != KV_NONE || !preempt_for(e, s)) return page;
+    }
+}
+
+typedef enum page_answer { PAGE_OPENED, PAGE_ATTACHED, PAGE_WAIT } page_answer;
+
+/* The sequence's next page, at a position that is a multiple of 32.  A full page of prompt may come from the tree (only while no token of
+ * this step precedes it); one that another sequence is computing is waited for. */
+static page_answer next_page(engine *e, seq *s, int32_t pos, bool may_attach) {
+    const bool shareable = !e->o.no_prefix_cache && pos + PAGE <= s->n_prompt;
+    const kv_page parent = pos ? s->pages[pos / PAGE - 1] : KV_NONE;
+    if (shareable) {
+        kv_page page = kv_tree_find(e->kv, parent, s->tokens + pos);
+        if (page != KV_NONE) {
+            if (!may_attach || !kv_tree_ready(e->kv, page)) return PAGE_WAIT;
+            kv_page_share(e->kv, page);
+            s->pages[s->n_pages++] = page;
+            return PAGE_ATTACHED;
+        }
+    }
+    kv_page page = take_page(e, s);
+    if (page == KV_NONE) return PAGE_WAIT;
+    s->pages[s->n_pages++] = page;
+    if (shareable) kv_tree_enter(e->kv, parent, page, s->tokens + pos);
+    return PAGE_OPENED;
+}
+
+/* Opens pages for up to `want` tokens from n_done on (which attaching may move) and returns for how many there is room. */
+static int32_t open_pages(engine *e, seq *s, int32_t want) {
+    int32_t n = 0;
+    while (n < want && s->n_done + n < s->n_tokens) {
+        const int32_t pos = s->n_done + n, in_page = pos % PAGE;
+        if (in_page == 0 && pos / PAGE == s->n_pages) {
+            const page_answer answer = next_page(e, s, pos, n == 0);
+            if (answer == PAGE_WAIT) break;
+            if (answer == PAGE_ATTACHED) {
+                s->n_done += PAGE;
+                if (s->n_done == s->n_tokens) { /* all known: compute the last token again for its logits */
+                    s->n_done--;
+                    s->keep_kv = true;
+                    n = 1;
+                    break;
+                }
+                continue;
+            }
+        }
+        int32_t m = PAGE - in_page;
+        if (m > want - n) m = want - n;
+        if (m > s->n_tokens - pos) m = s->n_tokens - pos;
+        n += m;
+    }
+    return n;
+}
+
+static void schedule(engine *e, seq *s, int32_t want, int *budget, int *rows) {
+    const int32_t n = open_pages(e, s, want);
+    if (n == 0) return;
+    const bool last = s->n_done + n == s->n_tokens;
+    e->runs[e->n_runs] = (step_run){s->tokens + s->n_done, n, s->n_done, s->pages, s->keep_kv, false, last, false};
+    e->run_row[e->n_runs] = last ? (*rows)++ : -1;
+    e->run_seq[e->n_runs++] = s;
+    *budget -= n;
+}
+
+/* Tokens of running text first, then chunks of prompt in order of age. */
+static void make_step(engine *e) {
+    int budget = e->o.step_tokens, rows = 0;
+    e->n_runs = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < e->n_running && budget > 0; i++) {
+            seq *s = e->running[i];
+            const int32_t left = s->n_tokens - s->n_done;
+            if (s->phase == SEQ_DONE || (left == 1) != (pass == 0) || is_scheduled(e, s)) continue;
+            int32_t want = left < budget ? left : budget;
+            if (pass == 1 && e->o.prompt_chunk > 0 && want > e->o.prompt_chunk) want = e->o.prompt_chunk;
+            schedule(e, s, want, &budget, &rows);
+        }
+    }
+}
+
+/* ---- after a step ---- */
+
+static void advance_part(void *ctx, int64_t begin, int64_t end, int worker) {
+    engine *e = ctx;
+    for (int64_t i = begin; i < end; i++)
+        if (e->run_row[i] >= 0 && !e->runs[i].bad && e->run_seq[i]->phase != SEQ_DONE)
+            seq_advance(e->run_seq[i], e->samplers[worker], e->t, forward_logits(e->fwd, e->run_row[i]));
+}
+
+/* Counts what was computed and makes finished pages usable by others. */
+static void settle_run(engine *e, const step_run *run, seq *s) {
+    const int32_t before = s->n_done, after = before + run->n;
+    if (!s->counted) {
+        s->counted = true;
+        s->n_shared_tokens = s->keep_kv ? s->n_prompt - 1 : before;
+        e->stats.prompt_tokens += s->n_prompt;
+        e->stats.cached_tokens += s->n_shared_tokens;
+    }
+    e->stats.computed_tokens += run->n;
+    s->n_done = after;
+    s->keep_kv = false;
+    if (run->bad) {
+        seq_end(s, ENGINE_ERROR, "a value inside the model is not finite");
+        return;
+    }
+    for (int32_t p = before / PAGE; p < after / PAGE; p++)
+        if (kv_tree_has(e->kv, s->pages[p])) kv_tree_set_ready(e->kv, s->pages[p]);
+    if (!s->first_us && run->want_logits) s->first_us = clock_mono_us();
+}
+
+static void report(engine *e, seq *s) {
+    const int64_t now = clock_mono_us();
+    engine_result *r = &s->result;
+    r->id = s->id;
+    r->n_prompt = s->n_prompt;
+    r->n_cached = s->n_shared_tokens;
+    r->tokens = s->tokens ? s->tokens + s->n_prompt : NULL;
+    r->n_tokens = s->n_tokens - s->n_prompt;
+    r->wait_us = (s->admitted_us ? s->admitted_us : now) - s->submitted_us;
+    r->prefill_us = s->admitted_us && s->first_us ? s->first_us - s->admitted_us : 0;
+    r->decode_us = s->first_us ? now - s->first_us : 0;
+    e->stats.output_tokens += r->n_tokens;
+    if (e->n_results == e->cap_results) {
+        e->cap_results = e->cap_results ? 2 * e->cap_results : 64;
+        e->results = gv_xrealloc(e->results, e->cap_results * sizeof *e->results);
+    }
+    e->results[e->n_results++] = *r;
+}
+
+/* Ended sequences leave; their results are handed out, oldest first. */
+static void collect_finished(engine *e) {
+    for (int i = 0; i < e->n_running;) {
+        seq *s = e->running[i];
+        if (s->phase != SEQ_DONE) {
+            i++;
+            continue;
+        }
+        release_pages(e, s);
+        remove_running(e, i);
+        finish(e, s);
+    }
+    e->n_results = 0;
+    for (seq *s = e->finished; s; s = s->next) report(e, s);
+    e->reported = e->finished;
+    e->finished = NULL;
+}
+
+bool engine_step(engine *e, const engine_result **results, size_t *n, gv_err *err) {
+    free_seqs(e->reported);
+    e->reported = NULL;
+    admit(e);
+    make_step(e);
+    if (e->n_runs > 0) {
+        forward_step(e->fwd, e->runs, e->n_runs);
+        e->stats.steps++;
+        for (int i = 0; i < e->n_runs; i++) settle_run(e, &e->runs[i], e->run_seq[i]);
+        pool_run(e->threads, advance_part, e, e->n_runs);
+    }
+    collect_finished(e);
+    *results = e->results;
+    *n = e->n_results;
+    return !e->o.check_kv || kv_check(e->kv, err);
+}
+
+/* ---- logits of given ids ---- */
+
+bool engine_logits(engine *e, const int32_t *ids, int32_t n, bool all, engine_logits_fn *fn, void *ctx, gv_err *err) {
+    if (n < 1 || n > e->o.max_ctx)
+        return gv_fail(err, GV_LIMIT, -1, "%d ids, expected 1 to %lld (the context)", n, (long long)e->o.max_ctx);
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= e->m->shape.n_vocab)
+            return gv_fail(err, GV_FORMAT, i, "id %d at position %d is outside the vocabulary of %d", ids[i], i, e->m->shape.n_vocab);
+    kv_page *pages = gv_try_malloc((size_t)pages_for(n), sizeof *pages, "page table", err);
+    if (!pages) return false;
+    int32_t n_pages = 0, done = 0;
+    bool ok = true;
+    int32_t chunk = e->o.prompt_chunk > 0 && e->o.prompt_chunk < e->o.step_tokens ? e->o.prompt_chunk : e->o.step_tokens;
+    if (all && chunk > max_logits(&e->o)) chunk = max_logits(&e->o);
+    while (ok && done < n) {
+        const int32_t m = n - done < chunk ? n - done : chunk;
+        while (n_pages < pages_for(done + m)) {
+            kv_page page = kv_page_take(e->kv);
+            if (page == KV_NONE) {
+                ok = gv_fail(err, GV_STATE, -1, "no free K/V page");
+                break;
+            }
+            pages[n_pages++] = page;
+        }
+        if (!ok) break;
+        step_run run = {ids + done, m, done, pages, false, all, done + m == n, false};
+        forward_step(e->fwd, &run, 1);
+        if (run.bad) ok = gv_fail(err, GV_FORMAT, done, "a value inside the model is not finite, at positions %d to %d", done, done + m - 1);
+        for (int32_t i = 0; ok && all && i < m; i++) ok = fn(ctx, done + i, forward_logits(e->fwd, i), err);
+        if (ok && !all && run.want_logits) ok = fn(ctx, n - 1, forward_logits(e->fwd, 0), err);
+        done += m;
+    }
+    while (n_pages > 0) kv_page_release(e->kv, pages[--n_pages]);
+    free(pages);
+    return ok;
+}

@@ -1,0 +1,43 @@
+/* A sequence, and what engine.c (queue, pages, steps) and seq.c (a sequence's own next token) share. */
+#ifndef GAVEL_ENGINE_INTERNAL_H
+#define GAVEL_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+#include "engine/forward.h"
+#include "engine/kv.h"
+
+typedef enum seq_phase {
+    SEQ_FREE,   /* free text */
+    SEQ_CHOICE, /* the next token is one of the choices */
+    SEQ_DONE,
+} seq_phase;
+
+/* One request on its way.  tokens = prompt then output; the first n_done of them have K and V in pages. */
+typedef struct seq {
+    struct seq *next; /* in the queue, oldest first */
+    uint64_t id, order; /* order of submission: the youngest has the largest */
+    int32_t *tokens;
+    int32_t n_tokens, n_prompt, n_done, limit; /* limit: most tokens, prompt included */
+    kv_page *pages;    /* [n_pages] */
+    int32_t n_pages;
+    int32_t n_shared_tokens;  /* prompt tokens taken from the tree instead of computed, at first admission */
+    bool counted;             /* n_shared_tokens is in the statistics */
+    bool keep_kv;      /* the next run recomputes the last prompt token over a shared page */
+    sample_params params;
+    bool has_ending, want_logprobs, ignore_eog;
+    engine_ending ending;
+    seq_phase phase;
+    bool use_bare;
+    char tail[64];     /* last bytes of the output text, where the trigger may be under way */
+    size_t n_tail;
+    engine_result result;
+    int64_t submitted_us, admitted_us, first_us; /* 0 = not yet */
+} seq;
+
+/* What the logits of the last token make of the sequence: appends the next token, or ends it.  Applies the forced ending. */
+void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits);
+/* Tokens that the ending needs at most, choice included; 0 without one. */
+int32_t seq_ending_tokens(const engine_ending *e);
+void seq_end(seq *s, engine_finish finish, const char *message);
+
+#endif

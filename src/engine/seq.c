@@ -1,0 +1,120 @@
+/* A sequence's own next token: sampling, end of turn, and the forced ending as a small state machine.
+ *
+ *   FREE --trigger seen, gap appended--> CHOICE --> DONE
+ *   FREE --would end, or room for the ending only; lead and gap appended--> CHOICE --> DONE
+ *
+ * Forced tokens are appended without looking at logits, all at once; the engine then computes them like a chunk of prompt. */
+#include "engine/engine_internal.h"
+
+#include <stdio.h>
+
+int32_t seq_ending_tokens(const engine_ending *e) {
+    const int32_t rest = (int32_t)strlen(e->trigger); /* most tokens that replace a token behind a half-written trigger */
+    return (e->n_lead > rest ? e->n_lead : rest) + e->n_gap + 1;
+}
+
+void seq_end(seq *s, engine_finish finish, const char *message) {
+    s->phase = SEQ_DONE;
+    s->result.finish = finish;
+    snprintf(s->result.message, sizeof s->result.message, "%s", message ? message : "");
+}
+
+static void append(seq *s, int32_t id) { s->tokens[s->n_tokens++] = id; }
+
+static void append_all(seq *s, const int32_t *ids, int n) {
+    for (int i = 0; i < n; i++) append(s, ids[i]);
+}
+
+/* Forces the ending from the start: lead, gap, then a choice. */
+static void force_ending(seq *s) {
+    append_all(s, s->ending.lead, s->ending.n_lead);
+    append_all(s, s->ending.gap, s->ending.n_gap);
+    s->result.forced = true;
+    s->phase = SEQ_CHOICE;
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static bool all_space(sv text) {
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_space(text.p[i])) return false;
+    return true;
+}
+
+/* The last token completed the trigger; `after` is what it holds beyond. */
+static void trigger_seen(seq *s, const tok *t, sv after, sv before) {
+    if (after.n == 0) {
+        append_all(s, s->ending.gap, s->ending.n_gap);
+    } else if (all_space(after)) {
+        s->use_bare = true;
+    } else {
+        /* "[RESULT]:" in one token: the token gives way to the trigger's own rest. It has no K/V yet. */
+        gv_err err = GV_ERR_INIT;
+        ids rest = {0};
+        const sv trigger = sv_of(s->ending.trigger);
+        size_t written = before.n < trigger.n ? before.n : trigger.n - 1;
+        while (written > 0 && !sv_ends(before, sv_sub(trigger, 0, written))) written--;
+        s->n_tokens--;
+        if (tok_encode_continue(t, sv_sub(trigger, written, trigger.n), &rest, &err) && rest.n <= trigger.n)
+            append_all(s, rest.v, (int)rest.n);
+        append_all(s, s->ending.gap, s->ending.n_gap);
+        ids_fini(&rest);
+    }
+    s->phase = SEQ_CHOICE;
+}
+
+/* Adds the last token's bytes to the tail and looks for the trigger across tokens. */
+static void watch_trigger(seq *s, const tok *t) {
+    const sv trigger = sv_of(s->ending.trigger), bytes = tok_token_bytes(t, s->tokens[s->n_tokens - 1]);
+    buf text = {0};
+    buf_add(&text, s->tail, s->n_tail);
+    buf_add_sv(&text, bytes);
+    const size_t at = sv_find(buf_view(&text), trigger, 0);
+    if (at != SIZE_MAX) {
+        trigger_seen(s, t, sv_sub(buf_view(&text), at + trigger.n, text.n), (sv){s->tail, s->n_tail});
+    } else {
+        const size_t keep = text.n < trigger.n - 1 ? text.n : trigger.n - 1;
+        memcpy(s->tail, text.p + text.n - keep, keep);
+        s->n_tail = keep;
+    }
+    buf_fini(&text);
+}
+
+static void choose(seq *s, sampler *smp, const float *logits) {
+    const int32_t *ids = s->use_bare ? s->ending.bare : s->ending.choice, n_output = s->n_tokens - s->n_prompt;
+    int index = 0;
+    if (!sample_choice(smp, logits, &s->params, s->tokens, s->n_prompt, s->tokens + s->n_prompt, n_output, ids, s->ending.n_choices,
+                       &index) ||
+        (s->want_logprobs && !sample_logprobs(smp, logits, ids, s->ending.n_choices, s->result.choice_logprob))) {
+        seq_end(s, ENGINE_ERROR, "a logit is not finite");
+        return;
+    }
+    append(s, ids[index]);
+    s->result.choice = index;
+    seq_end(s, ENGINE_STOP, NULL);
+}
+
+void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits) {
+    if (s->phase == SEQ_CHOICE) {
+        choose(s, smp, logits);
+        return;
+    }
+    int32_t id = 0;
+    if (!sample_token(smp, logits, &s->params, s->tokens, s->n_prompt, s->tokens + s->n_prompt, s->n_tokens - s->n_prompt, &id)) {
+        seq_end(s, ENGINE_ERROR, "a logit is not finite");
+        return;
+    }
+    const int32_t reserve = s->has_ending ? seq_ending_tokens(&s->ending) : 0;
+    if (tok_is_eog(t, id) && !s->ignore_eog) {
+        if (s->has_ending) force_ending(s);
+        else seq_end(s, ENGINE_STOP, NULL);
+        return;
+    }
+    if (s->has_ending && s->n_tokens + 1 + reserve > s->limit) { /* this token would eat into the ending's room */
+        force_ending(s);
+        return;
+    }
+    append(s, id);
+    if (s->has_ending) watch_trigger(s, t);
+    else if (s->n_tokens == s->limit) seq_end(s, ENGINE_LENGTH, NULL);
+}
