@@ -45,7 +45,8 @@ json_iter json_each(const json_value *v);
 bool json_next(json_iter *it);
 
 /* Writing.  json_put_string adds quotes and escapes only what RFC 8259 requires (", \, controls; non-ASCII stays UTF-8; malformed UTF-8
- * becomes U+FFFD).  json_put_value prints v compactly, numbers as in the source.  json_put_double: shortest text that reads back. */
+ * becomes U+FFFD).  json_put_value prints v compactly, numbers as in the source.  json_put_double: shortest text that reads back;
+ * an infinity or NaN becomes null. */
 void json_put_string(buf *out, sv s);
 void json_put_value(buf *out, const json_value *v);
 void json_put_int(buf *out, int64_t v);
