@@ -42,7 +42,7 @@ static void alc_free(void *ctx, void *p) {
 }
 
 /* Pass 1.  In well-formed JSON every value but the root is the first of its container or follows a comma. */
-static bool check_shape(sv text, gv_err *err) {
+static bool check_shape(sv text, size_t max_values, gv_err *err) {
     size_t depth = 0, values = 1;
     bool opened = false; /* a container has just begun */
     for (size_t i = 0; i < text.n; i++) {
@@ -61,8 +61,8 @@ static bool check_shape(sv text, gv_err *err) {
         } else if (c == ']' || c == '}') {
             if (depth > 0) depth--;
         }
-        if (values > JSON_MAX_VALUES)
-            return gv_fail(err, GV_LIMIT, (int64_t)i, "JSON at byte %zu: more than %d values in one document", i, JSON_MAX_VALUES);
+        if (values > max_values)
+            return gv_fail(err, GV_LIMIT, (int64_t)i, "JSON at byte %zu: more than %zu values in one document", i, max_values);
     }
     return true;
 }
@@ -88,12 +88,12 @@ static bool fail_duplicate(const yyjson_doc *doc, const yyjson_val *key, gv_err 
                    SV_ARG(sv_sub(k, 0, KEY_SHOWN)), k.n > KEY_SHOWN ? "..." : "");
 }
 
-static bool check_keys(const yyjson_doc *doc, yyjson_val *obj, const yyjson_val **scratch, gv_err *err) {
+static bool check_keys(const yyjson_doc *doc, yyjson_val *obj, size_t max_keys, const yyjson_val **scratch, gv_err *err) {
     size_t n = unsafe_yyjson_get_len(obj), i = 0;
     yyjson_val *key = unsafe_yyjson_get_first(obj);
-    if (n > JSON_MAX_KEYS) {
+    if (n > max_keys) {
         size_t at = (size_t)(unsafe_yyjson_get_str(key) - doc->str_pool) - 1;
-        return gv_fail(err, GV_LIMIT, (int64_t)at, "JSON at byte %zu: an object with %zu keys, more than %d", at, n, JSON_MAX_KEYS);
+        return gv_fail(err, GV_LIMIT, (int64_t)at, "JSON at byte %zu: an object with %zu keys, more than %zu", at, n, max_keys);
     }
     for (; i < n; i++, key = unsafe_yyjson_get_next(key + 1)) scratch[i] = key;
     if (n > FEW_KEYS) {
@@ -113,7 +113,7 @@ static bool check_keys(const yyjson_doc *doc, yyjson_val *obj, const yyjson_val 
 }
 
 /* Pass 3.  yyjson keeps all values in one array in source order, so no walk of the tree is needed. */
-static bool check_objects(yyjson_doc *doc, gv_err *err) {
+static bool check_objects(yyjson_doc *doc, size_t max_keys, gv_err *err) {
     const yyjson_val *few[FEW_KEYS], **scratch = few;
     yyjson_val *v = doc->root;
     size_t n = doc->val_read;
@@ -121,21 +121,25 @@ static bool check_objects(yyjson_doc *doc, gv_err *err) {
     for (size_t i = 0; ok && i < n; i++) {
         if (!unsafe_yyjson_is_obj(v + i)) continue;
         if (scratch == few && unsafe_yyjson_get_len(v + i) > FEW_KEYS) {
-            scratch = gv_try_malloc(JSON_MAX_KEYS, sizeof *scratch, "keys of a JSON object", err);
+            scratch = gv_try_malloc(max_keys, sizeof *scratch, "keys of a JSON object", err);
             if (!scratch) return false;
         }
-        ok = check_keys(doc, v + i, scratch, err);
+        ok = check_keys(doc, v + i, max_keys, scratch, err);
     }
     if (scratch != few) free(scratch);
     return ok;
 }
 
 json_doc *json_parse(sv text, gv_err *err) {
+    return json_parse_caps(text, JSON_MAX_KEYS, JSON_MAX_VALUES, err);
+}
+
+json_doc *json_parse_caps(sv text, size_t max_keys, size_t max_values, gv_err *err) {
     if (text.n == 0) {
         gv_fail(err, GV_FORMAT, 0, "invalid JSON at byte 0: empty text");
         return NULL;
     }
-    if (!check_shape(text, err)) return NULL;
+    if (!check_shape(text, max_values, err)) return NULL;
     static const yyjson_alc alc = {alc_malloc, alc_realloc, alc_free, NULL};
     yyjson_read_err why = {0};
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NUMBER_AS_RAW, &alc, &why);
@@ -146,7 +150,7 @@ json_doc *json_parse(sv text, gv_err *err) {
             gv_fail(err, GV_FORMAT, (int64_t)why.pos, "invalid JSON at byte %zu: %s", why.pos, why.msg);
         return NULL;
     }
-    if (!check_objects(doc, err)) {
+    if (!check_objects(doc, max_keys, err)) {
         yyjson_doc_free(doc);
         return NULL;
     }

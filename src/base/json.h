@@ -15,6 +15,8 @@ typedef enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_AR
 
 /* NULL and GV_FORMAT ("invalid JSON at byte 17: ...", where = 17) or GV_LIMIT.  Free with json_free. */
 json_doc *json_parse(sv text, gv_err *err) GV_MUST_USE;
+/* The same with other caps on keys an object and values a document: for a tokenizer.json, which has a key for each token. */
+json_doc *json_parse_caps(sv text, size_t max_keys, size_t max_values, gv_err *err) GV_MUST_USE;
 void json_free(json_doc *d);
 const json_value *json_root(const json_doc *d);
 
