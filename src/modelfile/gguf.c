@@ -125,8 +125,9 @@ static bool check_dtype(uint32_t type, int64_t at, gv_err *err) {
     const char *name = dtype_any_name(type);
     if (!name) return gv_fail(err, GV_FORMAT, at, "type %u is no GGUF type", type);
     buf ours = {0};
-    for (uint32_t t = 0; t < DT_COUNT; t++)
-        if (dtype_get(t)) buf_printf(&ours, "%s%s", ours.n ? " " : "", dtype_get(t)->name);
+    buf_add_str(&ours, "F32 F16 BF16"); /* plain ones first, then the quantised ones by number */
+    for (uint32_t t = DT_Q4_0; t < DT_BF16; t++)
+        if (dtype_get(t)) buf_printf(&ours, " %s", dtype_get(t)->name);
     gv_fail(err, GV_UNSUPPORTED, at, "type %s is not one gavel reads (%s)", name, ours.p);
     buf_fini(&ours);
     return false;
