@@ -224,7 +224,10 @@ static void admit(engine *e) {
         promised += need;
         e->queue_head = s->next;
         e->n_waiting--;
-        if (!s->admitted_us) s->admitted_us = clock_mono_us();
+        if (!s->admitted_us) {
+            s->admitted_us = clock_mono_us();
+            e->stats.prompt_tokens += s->n_prompt;
+        }
         int at = e->n_running++;
         for (; at > 0 && e->running[at - 1]->order > s->order; at--) e->running[at] = e->running[at - 1];
         e->running[at] = s;
@@ -237,16 +240,22 @@ static bool is_scheduled(const engine *e, const seq *s) {
     return false;
 }
 
+static void preempt(engine *e, int i) {
+    seq *victim = e->running[i];
+    release_pages(e, victim);
+    remove_running(e, i);
+    victim->restarted = true;
+    enqueue(e, victim);
+    e->stats.preemptions++;
+}
+
 /* Sends the youngest sequence that has pages, is younger than s and not part of this step, back to the queue. */
 static bool preempt_for(engine *e, const seq *s) {
     for (int i = e->n_running - 1; i >= 0; i--) {
         seq *victim = e->running[i];
         if (victim->order <= s->order) return false;
         if (victim->phase == SEQ_DONE || victim->n_pages == 0 || is_scheduled(e, victim)) continue;
-        release_pages(e, victim);
-        remove_running(e, i);
-        enqueue(e, victim);
-        e->stats.preemptions++;
+        preempt(e, i);
         return true;
     }
     return false;
@@ -282,6 +291,12 @@ static page_answer next_page(engine *e, seq *s, int32_t pos, bool may_attach) {
     return PAGE_OPENED;
 }
 
+static void count_shared(engine *e, seq *s, int32_t n) {
+    if (s->restarted) return;
+    s->n_shared_tokens += n;
+    e->stats.cached_tokens += n;
+}
+
 /* Opens pages for up to `want` tokens from n_done on (which attaching may move) and returns for how many there is room. */
 static int32_t open_pages(engine *e, seq *s, int32_t want) {
     int32_t n = 0;
@@ -292,13 +307,15 @@ static int32_t open_pages(engine *e, seq *s, int32_t want) {
             if (answer == PAGE_WAIT) break;
             if (answer == PAGE_ATTACHED) {
                 s->n_done += PAGE;
-                if (s->n_done == s->n_tokens) { /* all known: compute the last token again for its logits */
-                    s->n_done--;
-                    s->keep_kv = true;
-                    n = 1;
-                    break;
+                if (s->n_done < s->n_tokens) {
+                    count_shared(e, s, PAGE);
+                    continue;
                 }
-                continue;
+                count_shared(e, s, PAGE - 1);
+                s->n_done--; /* all known: compute the last token again for its logits */
+                s->keep_kv = true;
+                n = 1;
+                break;
             }
         }
         int32_t m = PAGE - in_page;
@@ -347,12 +364,6 @@ static void advance_part(void *ctx, int64_t begin, int64_t end, int worker) {
 /* Counts what was computed and makes finished pages usable by others. */
 static void settle_run(engine *e, const step_run *run, seq *s) {
     const int32_t before = s->n_done, after = before + run->n;
-    if (!s->counted) {
-        s->counted = true;
-        s->n_shared_tokens = s->keep_kv ? s->n_prompt - 1 : before;
-        e->stats.prompt_tokens += s->n_prompt;
-        e->stats.cached_tokens += s->n_shared_tokens;
-    }
     e->stats.computed_tokens += run->n;
     s->n_done = after;
     s->keep_kv = false;
@@ -407,6 +418,10 @@ bool engine_step(engine *e, const engine_result **results, size_t *n, gv_err *er
     e->reported = NULL;
     admit(e);
     make_step(e);
+    while (e->n_runs == 0 && e->n_running > 1 && e->running[e->n_running - 1]->phase != SEQ_DONE) {
+        preempt(e, e->n_running - 1); /* everyone waits for pages of someone: the youngest gives way */
+        make_step(e);
+    }
     if (e->n_runs > 0) {
         forward_step(e->fwd, e->runs, e->n_runs);
         e->stats.steps++;

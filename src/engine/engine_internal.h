@@ -20,8 +20,8 @@ typedef struct seq {
     int32_t n_tokens, n_prompt, n_done, limit; /* limit: most tokens, prompt included */
     kv_page *pages;    /* [n_pages] */
     int32_t n_pages;
-    int32_t n_shared_tokens;  /* prompt tokens taken from the tree instead of computed, at first admission */
-    bool counted;             /* n_shared_tokens is in the statistics */
+    int32_t n_shared_tokens; /* prompt tokens taken from the tree instead of computed */
+    bool restarted;    /* was preempted: what it attaches now is no longer counted as shared */
     bool keep_kv;      /* the next run recomputes the last prompt token over a shared page */
     sample_params params;
     bool has_ending, want_logprobs, ignore_eog;

@@ -83,7 +83,8 @@ bool lm_poll(lm *m, const lm_result **results, size_t *n, gv_err *err) GV_MUST_U
 /* All requests with this id end as LM_CANCELLED. */
 void lm_cancel(lm *m, uint64_t id);
 size_t lm_in_flight(const lm *m);
-const lm_caps *lm_get_caps(const lm *m);
+/* The first call may take a while: it hashes the weights. */
+const lm_caps *lm_get_caps(lm *m);
 void lm_free(lm *m);
 
 typedef struct lm_stats {
