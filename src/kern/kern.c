@@ -1,0 +1,165 @@
+/* The kernel table: which sets this build has, which this CPU and its operating system can run, and the floating-point mode around
+ * kernel calls.
+ *
+ * Tables are composed once (pthread_once) from the product half and the vector half of each set and never change.  A set counts as usable
+ * only if CPUID lists every extension its files are compiled with and XCR0 says that the system saves the registers. */
+#include "kern/kern_internal.h"
+
+#include "base/err.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#if defined(__x86_64__)
+#define KERN_X86 1
+#include <cpuid.h>
+#include <xmmintrin.h>
+#else
+#define KERN_X86 0
+#endif
+
+typedef struct set_state {
+    kern_ops ops;
+    bool usable;
+} set_state;
+
+static set_state sets[KERN_SET_COUNT];
+static char cpu_text[256];
+static pthread_once_t sets_once = PTHREAD_ONCE_INIT;
+
+static void set_fill(kern_set set, const char *name, const kern_product_ops *p, const kern_vector_ops *v) {
+    sets[set].ops = (kern_ops){
+        .name = name,
+        .set = set,
+        .quant32 = p->quant32,
+        .quant256 = p->quant256,
+        .product = p->product,
+        .rmsnorm = v->rmsnorm,
+        .add = v->add,
+        .silu_mul = v->silu_mul,
+        .rope = v->rope,
+        .kv_put = v->kv_put,
+        .attention = v->attention,
+        .argmax = v->argmax,
+    };
+    sets[set].usable = true;
+}
+
+#if KERN_X86
+typedef struct cpu_features {
+    bool fma, avx2_set, avx512_set;
+} cpu_features;
+
+static uint64_t read_xcr0(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static bool bit(uint32_t word, int n) {
+    return word >> n & 1;
+}
+
+/* CPUID leaves 1 and 7 (Intel SDM vol. 2, CPUID); XCR0 bits: 1 SSE, 2 AVX, 5 opmask, 6 upper halves of zmm0-15, 7 zmm16-31. */
+static cpu_features detect_cpu(void) {
+    cpu_features f = {false, false, false};
+    uint32_t a, b, c, d, a7 = 0, b7 = 0, c7 = 0, d7 = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
+    if (!bit(c, 27)) return f; /* OSXSAVE */
+    uint64_t xcr0 = read_xcr0();
+    __get_cpuid_count(7, 0, &a7, &b7, &c7, &d7);
+    bool ymm = (xcr0 & 0x6) == 0x6, zmm = (xcr0 & 0xe6) == 0xe6;
+    f.fma = ymm && bit(c, 28) && bit(c, 12);
+    f.avx2_set = f.fma && bit(c, 29) && bit(b7, 5) && bit(b7, 8);                                /* F16C, AVX2, BMI2 */
+    f.avx512_set = f.avx2_set && zmm && bit(b7, 16) && bit(b7, 17) && bit(b7, 30) && bit(b7, 31) /* F, DQ, BW, VL */
+                   && bit(c7, 11);                                                               /* VNNI */
+    return f;
+}
+
+static void cpu_brand(char *text, size_t n) {
+    uint32_t r[13] = {0}, max;
+    snprintf(text, n, "x86-64");
+    if (!__get_cpuid(0x80000000u, &max, &r[1], &r[2], &r[3]) || max < 0x80000004u) return;
+    for (uint32_t i = 0; i < 3; i++) __get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
+    r[12] = 0;
+    const char *brand = (const char *)r;
+    while (*brand == ' ') brand++;
+    if (*brand) snprintf(text, n, "%s", brand);
+}
+#endif
+
+static void sets_init(void) {
+    char brand[64] = "CPU without special kernels";
+    set_fill(KERN_REF, "ref", &kern_product_ref, &kern_vector_ref);
+#if KERN_X86
+    cpu_features f = detect_cpu();
+    if (f.fma) set_fill(KERN_REF_FMA, "ref-fma", &kern_product_ref_fma, &kern_vector_ref_fma);
+    cpu_brand(brand, sizeof brand);
+#endif
+    snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
+             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_NEON].usable ? " neon" : "",
+             sets[KERN_AVX512].usable ? "avx512"
+             : sets[KERN_AVX2].usable ? "avx2"
+                                      : "ref");
+}
+
+const kern_ops *kern_get(kern_set set) {
+    pthread_once(&sets_once, sets_init);
+    return (unsigned)set < KERN_SET_COUNT && sets[set].usable ? &sets[set].ops : NULL;
+}
+
+const kern_ops *kern_best(void) {
+    static const kern_set order[] = {KERN_AVX512, KERN_AVX2, KERN_NEON, KERN_REF};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        const kern_ops *ops = kern_get(order[i]);
+        if (ops) return ops;
+    }
+    return kern_get(KERN_REF);
+}
+
+const kern_ops *kern_by_name(const char *name, gv_err *err) {
+    static const struct {
+        const char *name;
+        kern_set set;
+    } names[] = {{"ref", KERN_REF}, {"avx2", KERN_AVX2}, {"avx512", KERN_AVX512}, {"neon", KERN_NEON}};
+    char have[64] = "";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const kern_ops *ops = kern_get(names[i].set);
+        if (ops && strcmp(name, names[i].name) == 0) return ops;
+        size_t used = strlen(have);
+        if (ops) snprintf(have + used, sizeof have - used, "%s%s", used ? ", " : "", names[i].name);
+    }
+    gv_fail(err, GV_USAGE, -1, "kernel set '%s' is not one this machine has: %s", name, have);
+    return NULL;
+}
+
+void kern_describe_cpu(char *text, size_t n) {
+    pthread_once(&sets_once, sets_init);
+    snprintf(text, n, "%s", cpu_text);
+}
+
+/* x86: MXCSR 0x1f80 is all exceptions masked, round to nearest, FTZ and DAZ off.  AArch64: FPCR 0 is round to nearest, no flushing. */
+uint32_t kern_fp_enter(void) {
+#if KERN_X86
+    uint32_t saved = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return saved;
+#elif defined(__aarch64__)
+    uint64_t saved;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+    return (uint32_t)saved;
+#else
+    return 0;
+#endif
+}
+
+void kern_fp_leave(uint32_t saved) {
+#if KERN_X86
+    _mm_setcsr(saved);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)saved));
+#else
+    (void)saved;
+#endif
+}
