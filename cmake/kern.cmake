@@ -8,3 +8,4 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${kern_avx512} PROPERTIES COMPILE_OPTIONS
     "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mprefer-vector-width=512;-O3")
 endif()
+target_link_libraries(gavel_kern PUBLIC m) # fmaf of the ref set, sqrtf: nothing else of libm
