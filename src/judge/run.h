@@ -1,0 +1,65 @@
+/* A judging run: rows in, a judgment for each into the journal, the table out at the end.
+ *
+ * The run is crash-safe and resumable: a judgment is in the journal (OUT.run) before it counts as done, the output file appears atomically
+ * at the end, and the same command continues where a run stopped.  Settings or input that differ from the journal's are refused by name.
+ * A row that cannot be judged ends with a status of its own and never touches its neighbours.
+ * Nothing here prints; progress goes to a callback.  One thread. */
+#ifndef GAVEL_JUDGE_RUN_H
+#define GAVEL_JUDGE_RUN_H
+
+#include "data/rows.h"
+#include "judge/judgment.h"
+#include "judge/prompt.h"
+#include "judge/rubric.h"
+#include "judge/verdict.h"
+#include "lm/lm.h"
+#include "store/journal.h"
+
+#include <signal.h>
+
+typedef struct run_progress {
+    uint64_t rows_all, rows_done, rows_failed; /* of this shard; done includes failed and those of earlier runs */
+    uint64_t rows_before;                      /* done by earlier runs */
+    int64_t elapsed_us;                        /* since judging began */
+    lm_stats lm;                               /* tokens so far, shared prefixes */
+    int64_t journal_us;                        /* time spent in the journal */
+    bool final;
+} run_progress;
+
+typedef struct run_spec {
+    const char *input;      /* path, or "-" */
+    rows_options rows;      /* map, limit, shard, id column */
+    const char *out;        /* .jsonl or .csv */
+    const char *const *keep; /* output columns, NULL = all */
+    size_t n_keep;
+    prompt_spec prompt;
+    verdict_parser parser;
+    const rubric *rubric;   /* NULL in raw style or with rubric_col */
+    const char *rubric_col; /* column with a rubric per row; NULL = none */
+    lm_sampling sampling;
+    bool expected_score;    /* column expected_score; needs an lm with logprobs and a constrained verdict */
+    bool fresh, retry_failed;
+    const volatile sig_atomic_t *stop; /* becomes nonzero when the user asks to stop; may be NULL */
+    void (*progress)(void *ctx, const run_progress *p); /* called at most every 100 ms and at the end; may be NULL */
+    void *progress_ctx;
+} run_spec;
+
+typedef struct run_summary {
+    uint64_t rows, ok, failed;
+    uint64_t by_status[7]; /* indexed by judgment_status */
+    run_progress last;
+} run_summary;
+
+/* Runs to the end.  False with GV_INTERRUPTED when stopped (everything judged is in the journal), GV_STATE when the journal belongs to other
+ * settings ("OUT.run was made with temperature 0.7, now 0; --fresh starts anew"), GV_USAGE for missing columns, GV_IO when the disk says no. */
+bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) GV_MUST_USE;
+
+/* "OUT.run": where the journal of an output file lies. */
+void run_journal_path(const char *out, buf *path);
+
+/* One output row of a stored judgment, for `gavel export`: row, feedback, result, status, message, model_name; with `all` every field of
+ * the record instead.  Cells live in a. */
+bool run_export_cells(journal *j, sv record, bool all, sv model_name, arena *a, rows_cell *cells, size_t *n, gv_err *err) GV_MUST_USE;
+enum { RUN_MAX_EXPORT_CELLS = 48 };
+
+#endif
