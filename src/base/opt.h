@@ -30,7 +30,7 @@ typedef struct opt_def {
     size_t offset;       /* of the field in the command's option struct */
     const char *value;   /* name of the value in help: "N", "FILE"; NULL for flags */
     const char *choices; /* OPT_CHOICE: "a|b|c" */
-    double min, max;     /* OPT_INT and OPT_DOUBLE, both 0: no range */
+    double min, max;     /* OPT_INT, OPT_DOUBLE and OPT_SIZE, inclusive; both 0: no range */
     const char *help;    /* one sentence, no final period needed */
     const char *group;   /* heading in help and man page; NULL keeps the group before */
 } opt_def;
@@ -39,10 +39,10 @@ typedef struct opt_command {
     const char *name;      /* "judge" */
     const char *args;      /* "INPUT" */
     const char *summary;   /* one line */
-    const char *detail;    /* paragraphs for help and man page */
+    const char *detail;    /* paragraphs, blank lines between; lines that begin with a space are kept as they are */
     const char *example;   /* one or more lines, each a command */
     const opt_def *opts;   /* ends with a zero name */
-    int min_args, max_args;
+    int min_args, max_args; /* max_args < 0: any number */
     int (*run)(int n_args, const char **args, const void *opts); /* returns the exit code */
     size_t opts_size;      /* size of the option struct */
     void (*defaults)(void *opts); /* fills defaults; the struct is zeroed before; may be NULL */
@@ -54,6 +54,8 @@ typedef struct opt_command {
  * *help is set on --help or -h, and parsing stops. */
 bool opt_parse(const opt_command *cmd, int argc, const char **argv, void *opts, const char **args, int *n_args, bool *help,
                gv_err *err) GV_MUST_USE;
+/* Frees every list in opts; safe on a zeroed struct.  opt_parse does it itself when it fails or stops at --help. */
+void opt_fini(const opt_command *cmd, void *opts);
 
 void opt_print_help(const opt_command *cmd, buf *out);                               /* for the terminal, 80 columns */
 void opt_print_man(const opt_command *const *cmds, size_t n, buf *out);              /* gavel.1, troff man macros */
