@@ -1,0 +1,339 @@
+/* See run.h.  The loop keeps as many requests in flight as the model wants, in row order; each answer is parsed and put into the journal at
+ * once.  A request's id is the index of its slot, which remembers the row. */
+#include "judge/run_internal.h"
+
+#include "base/file.h"
+#include "base/thread.h"
+#include "kern/kern.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PROGRESS_US = 100000, SYNC_US = 5000000 };
+
+typedef struct slot {
+    bool used;
+    uint64_t row;
+    uint32_t attempt;
+    char row_hash[65];
+    char *row_id;
+} slot;
+
+typedef struct run {
+    const run_spec *spec;
+    lm *model;
+    const lm_caps *caps;
+    journal *j;
+    const char *input_path;
+    buf journal_path, spool_path;
+    rows_options rows;
+    rows_summary input;
+    slot *slots;
+    size_t n_slots, in_flight;
+    run_progress progress;
+    int64_t start_us, shown_us, synced_us;
+    arena row_arena;
+} run;
+
+void run_journal_path(const char *out, buf *path) { buf_printf(path, "%s.run", out); }
+
+/* ---- progress and the journal ---- */
+
+static void show_progress(run *r, bool final) {
+    const int64_t now = clock_mono_us();
+    if (!final && now - r->shown_us < PROGRESS_US) return;
+    r->shown_us = now;
+    r->progress.elapsed_us = now - r->start_us;
+    r->progress.lm = lm_get_stats(r->model);
+    r->progress.final = final;
+    if (r->spec->progress) r->spec->progress(r->spec->progress_ctx, &r->progress);
+}
+
+static bool record(run *r, const judgment *g, gv_err *err) {
+    const int64_t start = clock_mono_us();
+    buf text = {0};
+    judgment_to_json(g, &text);
+    const bool failed = g->status != JUDGMENT_OK;
+    bool ok = journal_put(r->j, (journal_key){.row = g->row}, failed, buf_view(&text), err);
+    if (ok && start - r->synced_us > SYNC_US) {
+        ok = journal_sync(r->j, err);
+        r->synced_us = start;
+    }
+    buf_fini(&text);
+    r->progress.rows_done++;
+    r->progress.rows_failed += failed;
+    r->progress.journal_us += clock_mono_us() - start;
+    return ok;
+}
+
+/* ---- answers ---- */
+
+static void judge_answer(const run *r, const lm_result *a, judgment *g) {
+    verdict v = {0};
+    g->raw = a->text;
+    g->has_raw = true;
+    const bool chosen = a->choice >= 0;
+    const bool found = chosen ? verdict_from_choice(r->spec->prompt.mode, a->text, a->feedback_bytes, a->choice, a->forced, &v)
+                              : verdict_parse(r->spec->parser, r->spec->prompt.mode, a->text, &v);
+    if (found) {
+        g->status = JUDGMENT_OK;
+        g->verdict = v.result;
+        g->feedback = v.feedback;
+        g->has_feedback = true;
+        g->rule = v.rule;
+        g->forced = a->forced;
+        return;
+    }
+    g->status = a->finish == LM_LENGTH ? JUDGMENT_TRUNCATED : JUDGMENT_UNPARSABLE;
+    g->message = a->finish == LM_LENGTH ? SV("the answer reached max_tokens without a verdict") : SV("the answer has no verdict of the asked form");
+}
+
+static double expected_score(const double *logprob) {
+    double sum = 0, mass = 0;
+    for (int i = 0; i < 5; i++) {
+        const double p = kern_exp(logprob[i]);
+        mass += p;
+        sum += p * (i + 1);
+    }
+    return mass > 0 ? sum / mass : 0;
+}
+
+static bool take_answer(run *r, const lm_result *a, gv_err *err) {
+    slot *s = &r->slots[a->id];
+    judgment g = {.row = s->row, .row_id = sv_of(s->row_id), .attempt = s->attempt, .order = 'A', .seed = r->spec->sampling.seed,
+                  .prompt_tokens = a->prompt_tokens, .cached_tokens = a->cached_tokens, .output_tokens = a->output_tokens,
+                  .wait_us = a->wait_us, .prefill_us = a->prefill_us, .decode_us = a->decode_us};
+    memcpy(g.row_hash, s->row_hash, sizeof g.row_hash);
+    bool keep = true;
+    switch (a->finish) {
+    case LM_STOP:
+    case LM_LENGTH:
+        g.finish = a->finish == LM_STOP ? "stop" : "length";
+        judge_answer(r, a, &g);
+        if (r->spec->expected_score && a->choice >= 0 && r->spec->prompt.mode == JUDGE_ABSOLUTE) {
+            g.has_logprobs = true;
+            memcpy(g.choice_logprob, a->choice_logprob, sizeof g.choice_logprob);
+            g.expected_score = expected_score(a->choice_logprob);
+        }
+        break;
+    case LM_TOO_LONG: g.status = JUDGMENT_TOO_LONG; break;
+    case LM_BAD_INPUT: g.status = JUDGMENT_BAD_INPUT; break;
+    case LM_CANCELLED: keep = false; break;
+    default: g.status = JUDGMENT_ERROR; break;
+    }
+    if (a->message.n) g.message = a->message;
+    const bool ok = !keep || record(r, &g, err);
+    free(s->row_id);
+    *s = (slot){0};
+    r->in_flight--;
+    return ok;
+}
+
+/* Waits for answers until at most `limit` requests are in flight. */
+static bool drain(run *r, size_t limit, gv_err *err) {
+    while (r->in_flight > limit) {
+        if (r->spec->stop && *r->spec->stop) return gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
+        const lm_result *a;
+        size_t n;
+        if (!lm_poll(r->model, &a, &n, err)) return false;
+        for (size_t i = 0; i < n; i++)
+            if (!take_answer(r, &a[i], err)) return false;
+        show_progress(r, false);
+    }
+    return true;
+}
+
+/* ---- rows ---- */
+
+static bool look_up(void *ctx, const char *column, prompt_field *out) {
+    const row_column *c = row_get(ctx, column);
+    if (!c) return false;
+    out->json = c->value;
+    out->text = (sv){0};
+    return true;
+}
+
+static bool build_prompt(run *r, const row *at, prompt_text *out, gv_err *err) {
+    const run_spec *spec = r->spec;
+    prompt_values v = {0};
+    rubric own;
+    if (!prompt_values_read(&spec->prompt, look_up, (void *)at, &r->row_arena, &v, err)) return false;
+    if (spec->rubric_col) {
+        const row_column *c = row_get(at, spec->rubric_col);
+        if (!c) return gv_fail(err, GV_USAGE, at->line, "the row has no column %s", spec->rubric_col);
+        if (!rubric_from_value(c->value, (sv){0}, spec->prompt.style, &r->row_arena, &own, err)) return false;
+        v.rubric = rubric_insert(&own, spec->prompt.style, spec->prompt.mode);
+    } else if (spec->rubric) {
+        v.rubric = rubric_insert(spec->rubric, spec->prompt.style, spec->prompt.mode);
+    }
+    prompt_build(&spec->prompt, &v, &r->row_arena, out);
+    return true;
+}
+
+static bool reject_row(run *r, const row *at, uint32_t attempt, sv message, gv_err *err) {
+    judgment g = {.row = at->number, .row_id = at->id, .attempt = attempt, .order = 'A', .seed = r->spec->sampling.seed,
+                  .status = JUDGMENT_BAD_INPUT, .message = message};
+    return record(r, &g, err);
+}
+
+static size_t free_slot(const run *r) {
+    size_t i = 0;
+    while (r->slots[i].used) i++;
+    return i;
+}
+
+static const sv scores[] = {{"1", 1}, {"2", 1}, {"3", 1}, {"4", 1}, {"5", 1}}, letters[] = {{"A", 1}, {"B", 1}};
+
+static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
+    const run_spec *spec = r->spec;
+    gv_err bad = GV_ERR_INIT;
+    prompt_text text;
+    if (at->bad) return reject_row(r, at, attempt, at->message, err);
+    if (!build_prompt(r, at, &text, &bad)) return reject_row(r, at, attempt, sv_of(bad.msg), err);
+    const size_t i = free_slot(r);
+    slot *s = &r->slots[i];
+    *s = (slot){.used = true, .row = at->number, .attempt = attempt};
+    memcpy(s->row_hash, text.hash, sizeof s->row_hash);
+    s->row_id = gv_xcalloc(at->id.n + 1, 1);
+    memcpy(s->row_id, at->id.p, at->id.n);
+    lm_message messages[2];
+    lm_request q = {.id = i, .messages = messages, .n_messages = prompt_messages(&text, messages), .sampling = spec->sampling,
+                    .row = at->number, .attempt = attempt, .want_choice_logprobs = spec->expected_score};
+    if (spec->parser == PARSE_CONSTRAINED) {
+        const bool absolute = spec->prompt.mode == JUDGE_ABSOLUTE;
+        q.constraint = (lm_constraint){SV("[RESULT]"), absolute ? scores : letters, absolute ? 5 : 2};
+    }
+    r->in_flight++;
+    return lm_submit(r->model, &q, err);
+}
+
+/* Is the row judged already?  With --retry-failed a failed record does not count, but its attempt goes on counting. */
+static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *attempt, gv_err *err) {
+    bool found, failed;
+    buf text = {0};
+    *attempt = 0;
+    if (!journal_get(r->j, (journal_key){.row = number}, &found, &failed, r->spec->retry_failed ? &text : NULL, err)) return false;
+    *judged = found && !(failed && r->spec->retry_failed);
+    bool ok = true;
+    if (found && !*judged) {
+        judgment g;
+        ok = judgment_from_json(buf_view(&text), &g, &r->row_arena, err);
+        *attempt = g.attempt + 1;
+    }
+    if (*judged) {
+        r->progress.rows_done++;
+        r->progress.rows_before++;
+        r->progress.rows_failed += failed;
+    }
+    buf_fini(&text);
+    return ok;
+}
+
+static bool judge_rows(run *r, gv_err *err) {
+    rows_reader *reader = rows_open(r->input_path, &r->rows, err);
+    bool end = false, ok = false, judged;
+    uint32_t attempt;
+    row at;
+    if (!reader) return false;
+    for (;;) {
+        if (r->spec->stop && *r->spec->stop) {
+            gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
+            goto done;
+        }
+        if (!rows_next(reader, &at, &end, err)) goto done;
+        if (end) break;
+        if (!already_judged(r, at.number, &judged, &attempt, err)) goto done;
+        if (!judged && (!submit_row(r, &at, attempt, err) || !drain(r, r->n_slots - 1, err))) goto done;
+        arena_reset(&r->row_arena);
+        show_progress(r, false);
+    }
+    ok = drain(r, 0, err);
+done:
+    rows_close(reader);
+    return ok;
+}
+
+/* ---- opening and closing a run ---- */
+
+/* Standard input is copied beside the journal, because it is read three times.  A copy of an interrupted run is compared by its digest. */
+static bool open_input(run *r, gv_err *err) {
+    r->rows = r->spec->rows;
+    r->input_path = r->spec->input;
+    if (strcmp(r->spec->input, "-") == 0) {
+        buf_printf(&r->spool_path, "%s.stdin", r->journal_path.p);
+        if (!rows_spool_stdin(r->spool_path.p, err)) return false;
+        r->input_path = r->spool_path.p;
+        r->rows.format = ROWS_JSONL;
+        r->rows.name = "-";
+    }
+    return rows_scan(r->input_path, &r->rows, &r->input, err) && run_check_columns(r->spec, &r->input, err);
+}
+
+static bool compare_settings(run *r, gv_err *err) {
+    buf now = {0}, then = {0};
+    bool found = false, ok = false;
+    run_settings_json(r->spec, &r->input, r->caps, &now);
+    if (!journal_get_meta(r->j, "settings", &found, &then, err)) goto done;
+    if (found) {
+        ok = run_settings_same(r->journal_path.p, buf_view(&then), buf_view(&now), err);
+        goto done;
+    }
+    ok = journal_begin(r->j, err) && journal_set_meta(r->j, "settings", buf_view(&now), err) &&
+         journal_set_meta(r->j, "model_name", sv_of(r->caps->model_name), err) &&
+         journal_set_meta(r->j, "numerics", sv_of(r->caps->numerics), err) &&
+         journal_set_meta(r->j, "mode", sv_of(judge_mode_name(r->spec->prompt.mode)), err) &&
+         journal_set_meta(r->j, "verdict", sv_of(verdict_parser_name(r->spec->parser)), err) &&
+         journal_set_meta(r->j, "gavel_version", SV(GAVEL_VERSION), err) && journal_commit(r->j, err);
+    if (!ok) journal_rollback(r->j);
+done:
+    buf_fini(&now);
+    buf_fini(&then);
+    return ok;
+}
+
+static bool start(run *r, gv_err *err) {
+    run_journal_path(r->spec->out, &r->journal_path);
+    if (!rows_writer_check(r->spec->out, err) || !open_input(r, err)) return false;
+    if (r->spec->fresh && !journal_remove(r->journal_path.p, err)) return false;
+    r->j = journal_open(r->journal_path.p, JOURNAL_OPEN, err);
+    if (!r->j || !compare_settings(r, err)) return false;
+    r->n_slots = r->caps->max_in_flight > 0 ? (size_t)r->caps->max_in_flight : 1;
+    r->slots = gv_xcalloc(r->n_slots + 1, sizeof *r->slots);
+    r->progress.rows_all = r->input.n_selected;
+    r->start_us = r->synced_us = clock_mono_us();
+    return true;
+}
+
+static void finish(run *r) {
+    for (size_t i = 0; r->slots && i < r->n_slots; i++) {
+        if (r->slots[i].used) lm_cancel(r->model, i);
+        free(r->slots[i].row_id);
+    }
+    free(r->slots);
+    journal_close(r->j);
+    rows_summary_fini(&r->input);
+    arena_fini(&r->row_arena);
+    buf_fini(&r->journal_path);
+    buf_fini(&r->spool_path);
+}
+
+bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) {
+    run r = {.spec = spec, .model = model, .caps = lm_get_caps(model)};
+    *out = (run_summary){0};
+    arena_init(&r.row_arena);
+    bool ok = start(&r, err);
+    if (ok) {
+        ok = judge_rows(&r, err);
+        gv_err sync_err = GV_ERR_INIT;
+        if (!journal_sync(r.j, ok ? err : &sync_err)) ok = false;
+        run_spec final = *spec;
+        final.rows = r.rows;
+        ok = ok && run_write_output(&final, r.input_path, &r.input, r.j, sv_of(r.caps->model_name), out, err);
+        show_progress(&r, true);
+        if (ok && r.spool_path.n) remove(r.spool_path.p);
+    }
+    out->last = r.progress;
+    finish(&r);
+    return ok;
+}

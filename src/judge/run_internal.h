@@ -1,0 +1,19 @@
+/* What the files of a run share: run.c the loop, run_settings.c what may not change on resume, run_output.c the table. */
+#ifndef GAVEL_JUDGE_RUN_INTERNAL_H
+#define GAVEL_JUDGE_RUN_INTERNAL_H
+
+#include "judge/run.h"
+
+/* Settings that decide results, as a JSON object of names a user knows. */
+void run_settings_json(const run_spec *spec, const rows_summary *input, const lm_caps *caps, buf *out);
+/* GV_STATE naming every setting in which `now` differs from `then`. */
+bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) GV_MUST_USE;
+/* Are the columns there that the style, --rubric-col and --keep name?  Before anything is judged. */
+bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *err) GV_MUST_USE;
+/* Writes the output file from the input and the journal. */
+bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, sv model_name, run_summary *sum,
+                      gv_err *err) GV_MUST_USE;
+/* The input column that `name` is mapped to (itself without a mapping). */
+const char *run_mapped(const run_spec *spec, const char *name);
+
+#endif

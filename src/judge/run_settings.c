@@ -1,0 +1,99 @@
+/* The settings of a run: written into the journal at its start, compared when a run is continued.
+ *
+ * Only what decides results is in: kernels, threads and batch sizes are not, because results do not depend on them (canonical-1), nor is what
+ * only shapes the output file. */
+#include "judge/run_internal.h"
+
+#include <inttypes.h>
+
+static void put_key(buf *out, const char *key) {
+    buf_add_char(out, out->n ? ',' : '{');
+    json_put_string(out, sv_of(key));
+    buf_add_char(out, ':');
+}
+
+static void put_text(buf *out, const char *key, const char *v) {
+    put_key(out, key);
+    json_put_string(out, sv_of(v ? v : ""));
+}
+
+static void put_number(buf *out, const char *key, double v) {
+    put_key(out, key);
+    json_put_double(out, v);
+}
+
+static void put_integer(buf *out, const char *key, int64_t v) {
+    put_key(out, key);
+    json_put_int(out, v);
+}
+
+void run_settings_json(const run_spec *spec, const rows_summary *input, const lm_caps *caps, buf *out) {
+    const lm_sampling *s = &spec->sampling;
+    buf_clear(out);
+    put_text(out, "input sha256", input->sha256);
+    put_integer(out, "input rows", (int64_t)input->n_rows);
+    put_text(out, "prompt", judge_style_name(spec->prompt.style));
+    put_text(out, "mode", judge_mode_name(spec->prompt.mode));
+    put_text(out, "reference", spec->prompt.reference ? "yes" : "no");
+    put_text(out, "rubric sha256", spec->rubric ? spec->rubric->hash : "");
+    put_text(out, "rubric column", spec->rubric_col);
+    put_text(out, "verdict", verdict_parser_name(spec->parser));
+    put_text(out, "expected score", spec->expected_score ? "yes" : "no");
+    put_number(out, "temperature", s->temperature);
+    put_integer(out, "top_k", s->top_k);
+    put_number(out, "top_p", s->top_p);
+    put_number(out, "min_p", s->min_p);
+    put_number(out, "repetition_penalty", s->repetition_penalty);
+    put_integer(out, "max_tokens", s->max_tokens);
+    put_integer(out, "seed", (int64_t)s->seed);
+    put_text(out, "model", caps->model_name);
+    put_text(out, "model sha256", caps->model_hash);
+    put_text(out, "tokenizer sha256", caps->tokenizer_hash);
+    put_text(out, "chat template sha256", caps->template_hash);
+    put_text(out, "numerics", caps->numerics);
+    put_integer(out, "context", caps->ctx_tokens);
+    put_integer(out, "shard", (int64_t)spec->rows.shard_index);
+    put_integer(out, "shards", (int64_t)spec->rows.shard_count);
+    put_text(out, "id column", spec->rows.id_col);
+    buf map = {0};
+    for (size_t i = 0; spec->rows.map && i < spec->rows.map->n; i++)
+        buf_printf(&map, "%s%s=%s", i ? "," : "", spec->rows.map->v[i].name, spec->rows.map->v[i].column);
+    put_text(out, "column map", map.p);
+    buf_fini(&map);
+    buf_add_char(out, '}');
+}
+
+static void value_text(const json_value *v, buf *out) {
+    if (!v) buf_add_str(out, "not recorded");
+    else if (json_kind_of(v) == JSON_STRING && json_string(v).n == 0) buf_add_str(out, "none");
+    else if (json_kind_of(v) == JSON_STRING) buf_add_sv(out, json_string(v));
+    else json_put_value(out, v);
+}
+
+bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) {
+    json_doc *a = json_parse(then, err);
+    if (!a) return gv_context(err, "%s: stored settings", journal_path);
+    json_doc *b = json_parse(now, err);
+    if (!b) {
+        json_free(a);
+        return false;
+    }
+    buf diff = {0};
+    for (json_iter it = json_each(json_root(b)); json_next(&it);) {
+        buf x = {0}, y = {0};
+        value_text(json_get_sv(json_root(a), it.key), &x);
+        value_text(it.value, &y);
+        if (!sv_eq(buf_view(&x), buf_view(&y)))
+            buf_printf(&diff, "%s" SV_FMT " was %s, is now %s", diff.n ? "; " : "", SV_ARG(it.key), x.p, y.p);
+        buf_fini(&x);
+        buf_fini(&y);
+    }
+    bool same = diff.n == 0;
+    if (!same)
+        gv_fail(err, GV_STATE, -1, "%s belongs to a run with other settings: %s. Repeat them to continue it, or start anew with --fresh",
+                journal_path, diff.p);
+    buf_fini(&diff);
+    json_free(a);
+    json_free(b);
+    return same;
+}
