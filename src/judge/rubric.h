@@ -38,15 +38,19 @@ sv rubric_insert(const rubric *r, judge_style style, judge_mode mode);
 bool rubric_has_shape(sv text);
 
 /* What distilabel 1.5.3 with pydantic 2.10 says to PrometheusEval(mode="absolute", name="t", llm=..., **kwargs), kwargs a JSON object.
- * False: text is str(exception), cause is distilabel's own message if the fault is one of its checks (else empty).  Strings live in a. */
+ * False: text is str(exception), cause is distilabel's own message if the fault is one of its checks (else empty).  Strings live in a or in
+ * kwargs. */
 typedef struct rubric_check {
     bool accept;
     sv text, cause;
     /* after accept: the values that count */
     sv rubric;
+    const sv *names; /* of the rubrics */
+    size_t n_names;
     bool reference;
     int64_t num_generations;
 } rubric_check;
-void rubric_check_task(const json_value *kwargs, arena *a, rubric_check *out);
+/* pairs: `rubrics` as [[key, value], ...] when its keys are not all strings (YAML can say so, JSON cannot); else NULL. */
+void rubric_check_task(const json_value *kwargs, const json_value *pairs, arena *a, rubric_check *out);
 
 #endif
