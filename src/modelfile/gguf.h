@@ -63,7 +63,8 @@ gguf_type gguf_key_type(const gguf *g, size_t i);
 size_t gguf_find_key(const gguf *g, const char *key);
 
 /* Typed reads by key.  *found tells if the key is there (found may be NULL: then an absent key is an error naming it); a key of another
- * type, or a value out of the asked range, is an error naming key and type.  Integers of any width are accepted for u32. */
+ * type, or a value out of the asked range, is an error naming key and type (the caller puts the path in front).  Integers of any type are
+ * accepted for u32; an f32 must be finite. */
 bool gguf_get_u32(const gguf *g, const char *key, uint32_t *v, bool *found, gv_err *err) GV_MUST_USE;
 bool gguf_get_f32(const gguf *g, const char *key, float *v, bool *found, gv_err *err) GV_MUST_USE;
 bool gguf_get_bool(const gguf *g, const char *key, bool *v, bool *found, gv_err *err) GV_MUST_USE;

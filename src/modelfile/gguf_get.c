@@ -49,13 +49,12 @@ static const gguf_kv *find(const gguf *g, const char *key, bool *found, bool *ok
     *ok = true;
     if (found) *found = i != SIZE_MAX;
     if (i != SIZE_MAX) return &g->kv[i];
-    if (!found) *ok = gv_fail(err, GV_FORMAT, -1, "%s: key %s is missing", g->path, key);
+    if (!found) *ok = gv_fail(err, GV_FORMAT, -1, "key %s is missing", key);
     return NULL;
 }
 
-static bool wrong_type(const gguf *g, const gguf_kv *kv, const char *expected, gv_err *err) {
-    return gv_fail(err, GV_FORMAT, -1, "%s: key %s: type %s, expected %s", g->path, gguf_show(kv->key).text, gguf_type_name(kv->type),
-                   expected);
+static bool wrong_type(const gguf_kv *kv, const char *expected, gv_err *err) {
+    return gv_fail(err, GV_FORMAT, -1, "key %s: type %s, expected %s", gguf_show(kv->key).text, gguf_type_name(kv->type), expected);
 }
 
 /* A scalar integer as sign and magnitude; false if the type is none. */
@@ -93,10 +92,10 @@ bool gguf_get_u32(const gguf *g, const char *key, uint32_t *v, bool *found, gv_e
     uint64_t magnitude;
     const gguf_kv *kv = find(g, key, found, &ok, err);
     if (!kv) return ok;
-    if (!read_integer(kv, &negative, &magnitude)) return wrong_type(g, kv, "an integer", err);
+    if (!read_integer(kv, &negative, &magnitude)) return wrong_type(kv, "an integer", err);
     if (negative || magnitude > UINT32_MAX)
-        return gv_fail(err, GV_FORMAT, -1, "%s: key %s: %s%" PRIu64 ", expected 0 to %" PRIu32, g->path, key, negative ? "-" : "",
-                       magnitude, UINT32_MAX);
+        return gv_fail(err, GV_FORMAT, -1, "key %s: %s%" PRIu64 ", expected 0 to %" PRIu32, key, negative ? "-" : "", magnitude,
+                       UINT32_MAX);
     *v = (uint32_t)magnitude;
     return true;
 }
@@ -105,10 +104,10 @@ bool gguf_get_f32(const gguf *g, const char *key, float *v, bool *found, gv_err 
     bool ok;
     const gguf_kv *kv = find(g, key, found, &ok, err);
     if (!kv) return ok;
-    if (kv->type != GGUF_F32) return wrong_type(g, kv, "f32", err);
+    if (kv->type != GGUF_F32) return wrong_type(kv, "f32", err);
     float f;
     memcpy(&f, kv->p, 4);
-    if (!isfinite(f)) return gv_fail(err, GV_FORMAT, -1, "%s: key %s: %g, expected a finite number", g->path, key, (double)f);
+    if (!isfinite(f)) return gv_fail(err, GV_FORMAT, -1, "key %s: %g, expected a finite number", key, (double)f);
     *v = f;
     return true;
 }
@@ -117,7 +116,7 @@ bool gguf_get_bool(const gguf *g, const char *key, bool *v, bool *found, gv_err 
     bool ok;
     const gguf_kv *kv = find(g, key, found, &ok, err);
     if (!kv) return ok;
-    if (kv->type != GGUF_BOOL) return wrong_type(g, kv, "bool", err);
+    if (kv->type != GGUF_BOOL) return wrong_type(kv, "bool", err);
     *v = kv->p[0] != 0;
     return true;
 }
@@ -126,7 +125,7 @@ bool gguf_get_string(const gguf *g, const char *key, sv *v, bool *found, gv_err 
     bool ok;
     const gguf_kv *kv = find(g, key, found, &ok, err);
     if (!kv) return ok;
-    if (kv->type != GGUF_STRING) return wrong_type(g, kv, "string", err);
+    if (kv->type != GGUF_STRING) return wrong_type(kv, "string", err);
     *v = (sv){(const char *)kv->p, kv->n_bytes};
     return true;
 }
@@ -135,9 +134,9 @@ bool gguf_get_array(const gguf *g, const char *key, gguf_type elem, gguf_array *
     bool ok;
     const gguf_kv *kv = find(g, key, found, &ok, err);
     if (!kv) return ok;
-    if (kv->type != GGUF_ARRAY) return wrong_type(g, kv, "array", err);
+    if (kv->type != GGUF_ARRAY) return wrong_type(kv, "array", err);
     if (kv->elem != elem)
-        return gv_fail(err, GV_FORMAT, -1, "%s: key %s: array of %s, expected array of %s", g->path, key, gguf_type_name(kv->elem),
+        return gv_fail(err, GV_FORMAT, -1, "key %s: array of %s, expected array of %s", key, gguf_type_name(kv->elem),
                        gguf_type_name(elem));
     *a = (gguf_array){kv->elem, kv->n, kv->p, kv->n_bytes};
     return true;
