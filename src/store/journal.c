@@ -6,11 +6,12 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static const char *const stmt_sql[STMT_N] = {
-    [STMT_PUT] = "INSERT INTO record (key, failed, body) VALUES (?1, ?2, ?3) "
-                 "ON CONFLICT (key) DO UPDATE SET failed = excluded.failed, body = excluded.body",
+    [STMT_PUT] = ("INSERT INTO record (key, failed, body) VALUES (?1, ?2, ?3) "
+                  "ON CONFLICT (key) DO UPDATE SET failed = excluded.failed, body = excluded.body"),
     [STMT_STATE] = "SELECT failed FROM record WHERE key = ?1",
     [STMT_GET] = "SELECT failed, body FROM record WHERE key = ?1",
     [STMT_NEXT] = "SELECT key, failed, body FROM record WHERE key >= ?1 ORDER BY key LIMIT 1",
@@ -44,6 +45,7 @@ static sqlite3_stmt *stmt_get(journal *j, journal_stmt id, gv_err *err) {
             return NULL;
         }
     }
+    errno = 0; /* see journal_fail */
     return j->stmts[id];
 }
 
@@ -257,6 +259,7 @@ void journal_rollback(journal *j) {
 bool journal_sync(journal *j, gv_err *err) {
     if (j->mode == JOURNAL_READ) return true;
     if (j->in_tx) return gv_fail(err, GV_STATE, -1, "journal %s: sync inside a transaction", j->path);
+    errno = 0;
     int rc = sqlite3_wal_checkpoint_v2(j->db, "main", SQLITE_CHECKPOINT_FULL, NULL, NULL);
     return rc == SQLITE_OK || journal_fail(j->path, j->db, rc, "write", err);
 }

@@ -6,6 +6,7 @@
  * memory, so there is no -shm file and no shared mapping, and network file systems without coherent mappings are no danger. */
 #include "store/journal_internal.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -57,6 +58,7 @@ static bool fail_locked(const char *path, gv_err *err) {
 
 bool journal_fail(const char *path, sqlite3 *db, int rc, const char *doing, gv_err *err) {
     int os = db ? sqlite3_system_errno(db) : 0;
+    if (!os) os = errno; /* SQLite does not keep it when a commit fails; callers clear errno before */
     const char *why = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
     switch (rc & 0xff) {
     case SQLITE_BUSY:
@@ -65,12 +67,14 @@ bool journal_fail(const char *path, sqlite3 *db, int rc, const char *doing, gv_e
         return gv_fail(err, GV_IO, -1, "cannot %s journal %s: No space left on device; free some and run the same command again", doing,
                        path);
     case SQLITE_IOERR:
-        if ((rc == SQLITE_IOERR_NOMEM) != 0) return gv_fail(err, GV_MEMORY, -1, "journal %s: out of memory", path);
+        if (rc == SQLITE_IOERR_NOMEM) return gv_fail(err, GV_MEMORY, -1, "journal %s: out of memory", path);
         return gv_fail(err, GV_IO, -1, "cannot %s journal %s: %s", doing, path, os ? strerror(os) : why);
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_AUTH: return gv_fail(err, GV_IO, -1, "cannot %s journal %s: %s", doing, path, os ? strerror(os) : why);
-    case SQLITE_READONLY: return gv_fail(err, GV_IO, -1, "cannot write journal %s: it is read-only", path);
+    case SQLITE_READONLY:
+        if (rc == SQLITE_READONLY_DIRECTORY) return gv_fail(err, GV_IO, -1, "cannot write journal %s: its folder is read-only", path);
+        return gv_fail(err, GV_IO, -1, "cannot write journal %s: it is read-only", path);
     case SQLITE_NOTADB: return gv_fail(err, GV_FORMAT, -1, "%s is not a gavel journal", path);
     case SQLITE_CORRUPT: return gv_fail(err, GV_FORMAT, -1, "journal %s is damaged: %s", path, why);
     case SQLITE_NOMEM: return gv_fail(err, GV_MEMORY, -1, "journal %s: out of memory", path);
@@ -80,6 +84,7 @@ bool journal_fail(const char *path, sqlite3 *db, int rc, const char *doing, gv_e
 }
 
 bool journal_exec(journal *j, const char *sql, const char *doing, gv_err *err) {
+    errno = 0;
     int rc = sqlite3_exec(j->db, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK || journal_fail(j->path, j->db, rc, doing, err);
 }
@@ -123,11 +128,14 @@ static char *immutable_name(const char *path) {
     return b.p;
 }
 
+/* errno says why not. */
 static bool folder_writable(const char *path) {
     char *folder = gv_xstrdup(path), *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = 0;
     bool ok = access(slash ? folder : ".", W_OK) == 0;
+    int why = errno;
     free(folder);
+    errno = why;
     return ok;
 }
 
@@ -142,7 +150,11 @@ static bool open_locked(journal *j, bool create, bool immutable, bool *ours, boo
     int flags = immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
     int rc = sqlite3_open_v2(name, &j->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
     free(name);
-    if (rc != SQLITE_OK) return journal_fail(j->path, j->db, rc, "open", err);
+    if (rc != SQLITE_OK) {
+        /* SQLite tried again without writing and kept that second errno, ENOENT. */
+        bool closed = create && !file_exists(j->path) && !folder_writable(j->path) && (errno == EACCES || errno == EROFS);
+        return journal_fail(j->path, j->db, closed ? SQLITE_READONLY_DIRECTORY : rc, "open", err);
+    }
     sqlite3_extended_result_codes(j->db, 1);
     sqlite3_busy_timeout(j->db, BUSY_TIMEOUT_MS);
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -210,8 +222,8 @@ static bool open_journal(journal *j, gv_err *err) {
     if (empty && !create_schema(j, err)) return false;
     if (!empty && !check_schema(j, err)) return false;
     if (!immutable && !journal_exec(j, "COMMIT", "write", err)) return false;
-    /* Up to 16 MiB of log between two checkpoints: fewer of them, and the log stays small beside the journal. */
-    if (!immutable && !journal_exec(j, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096", "write", err))
+    /* Up to 32 MiB of log between two checkpoints: fewer of them, and the log stays small beside the journal. */
+    if (!immutable && !journal_exec(j, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=8192", "write", err))
         return false;
     if (!journal_exec(j, "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON", "read", err)) return false;
     return journal_load_counts(j, &j->counts, err);
