@@ -4,7 +4,9 @@
  * (bytes_to_unicode of the GPT-2 release). */
 #include "tok/tok_internal.h"
 
-static bool stands_for_itself(unsigned b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
+static bool stands_for_itself(unsigned b) {
+    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+}
 
 uint32_t tok_alphabet_char(uint8_t b) {
     if (stands_for_itself(b)) return b;

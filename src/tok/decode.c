@@ -6,7 +6,9 @@
  * replaces each malformed byte of a run of byte tokens by U+FFFD; tokenizers replaces each maximal malformed part. */
 #include "tok/tok_internal.h"
 
-static bool is_hidden(const tok *t, int32_t id) { return t->e[id].type == TT_CONTROL || t->e[id].type == TT_UNKNOWN; }
+static bool is_hidden(const tok *t, int32_t id) {
+    return t->e[id].type == TT_CONTROL || t->e[id].type == TT_UNKNOWN;
+}
 
 /* The bytes id adds, specials by name or hidden. */
 static sv shown(const tok *t, int32_t id, bool show_special) {
@@ -71,4 +73,6 @@ void tok_decode_text(const tok *t, const int32_t *id, size_t n, bool show_specia
     buf_fini(&raw);
 }
 
-void tok_decode_reference(const tok *t, const int32_t *id, size_t n, buf *out) { tok_decode_text(t, id, n, t->family == TOK_BPE, true, out); }
+void tok_decode_reference(const tok *t, const int32_t *id, size_t n, buf *out) {
+    tok_decode_text(t, id, n, t->family == TOK_BPE, true, out);
+}

@@ -19,7 +19,8 @@ static bool encode_stretch(const tok *t, tok_work *w, sv text, bool prefix, ids 
 
 /* runs cover text; none is empty but for an empty text. */
 static bool encode_runs(const tok *t, sv text, const trust_run *run, bool at_start, ids *out, gv_err *err) {
-    if (text.n > TOK_MAX_TEXT) return gv_fail(err, GV_LIMIT, -1, "text of %zu bytes; at most %zu are encoded at once", text.n, TOK_MAX_TEXT);
+    if (text.n > TOK_MAX_TEXT)
+        return gv_fail(err, GV_LIMIT, -1, "text of %zu bytes; at most %zu are encoded at once", text.n, TOK_MAX_TEXT);
     tok_work w = {.err = err};
     size_t stretch = 0, n_before = out->n;
     bool prefix = at_start && t->dummy_prefix, done = true;

@@ -20,7 +20,8 @@ static bool read_tokens(tok *t, const gguf *g, gv_err *err) {
                        (unsigned long long)names.n);
     size_t pos = 0;
     for (uint64_t i = 0; i < names.n; i++)
-        if (!tok_add(t, gguf_array_string(&names, &pos), gguf_array_i32(&types, i), spm ? gguf_array_f32(&scores, i) : 0, err)) return false;
+        if (!tok_add(t, gguf_array_string(&names, &pos), gguf_array_i32(&types, i), spm ? gguf_array_f32(&scores, i) : 0, err))
+            return false;
     return tok_index(t, err);
 }
 
@@ -76,14 +77,15 @@ static bool read_pretok(tok *t, const gguf *g, gv_err *err) {
     static const struct {
         const char *name;
         tok_pretok kind;
-    } known[] = {{"gpt-2", PRETOK_GPT2},       {"smollm", PRETOK_SMOLLM},   {"llama-bpe", PRETOK_LLAMA3}, {"llama3", PRETOK_LLAMA3},
-                 {"llama-v3", PRETOK_LLAMA3}, {"qwen2", PRETOK_QWEN2}};
+    } known[] = {{"gpt-2", PRETOK_GPT2},    {"smollm", PRETOK_SMOLLM},   {"llama-bpe", PRETOK_LLAMA3},
+                 {"llama3", PRETOK_LLAMA3}, {"llama-v3", PRETOK_LLAMA3}, {"qwen2", PRETOK_QWEN2}};
     sv pre = {0};
     if (!gguf_get_string(g, "tokenizer.ggml.pre", &pre, NULL, err)) return false;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (sv_is(pre, known[i].name)) t->pretok = known[i].kind;
     if (t->pretok == PRETOK_NONE)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "pre-tokenizer \"" SV_FMT "\" (tokenizer.ggml.pre) is not one of gpt-2, smollm, llama-bpe, qwen2",
+        return gv_fail(err, GV_UNSUPPORTED, -1,
+                       "pre-tokenizer \"" SV_FMT "\" (tokenizer.ggml.pre) is not one of gpt-2, smollm, llama-bpe, qwen2",
                        SV_ARG(sv_sub(pre, 0, 64)));
     t->nfc = t->pretok == PRETOK_QWEN2;
     t->ignore_merges = t->adds_bos = t->pretok == PRETOK_LLAMA3;
@@ -96,7 +98,8 @@ static bool read_flags(tok *t, const gguf *g, gv_err *err) {
         gguf_array map;
         if (gguf_find_key(g, "tokenizer.ggml.precompiled_charsmap") != SIZE_MAX) {
             if (!gguf_get_array(g, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, &map, NULL, err)) return false;
-            if (map.n) return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.precompiled_charsmap: normalisation tables are not supported");
+            if (map.n)
+                return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.precompiled_charsmap: normalisation tables are not supported");
         }
         if (!gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->dummy_prefix, &found, err) ||
             !gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &extra, &found, err))
@@ -112,14 +115,16 @@ bool tok_load_gguf(tok *t, const gguf *g, gv_err *err) {
     bool found;
     if (!gguf_get_string(g, "tokenizer.ggml.model", &model, NULL, err)) return false;
     if (!sv_is(model, "llama") && !sv_is(model, "gpt2"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.model \"" SV_FMT "\" is not one of llama, gpt2", SV_ARG(sv_sub(model, 0, 64)));
+        return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.model \"" SV_FMT "\" is not one of llama, gpt2",
+                       SV_ARG(sv_sub(model, 0, 64)));
     t->family = sv_is(model, "llama") ? TOK_SPM : TOK_BPE;
     if (t->family == TOK_BPE) {
         t->dummy_prefix = false;
         t->by_pair = true;
         if (!read_pretok(t, g, err)) return false;
     }
-    if (!read_tokens(t, g, err) || (t->family == TOK_BPE && !read_merges(t, g, err)) || !read_special_ids(t, g, err) || !read_flags(t, g, err))
+    if (!read_tokens(t, g, err) || (t->family == TOK_BPE && !read_merges(t, g, err)) || !read_special_ids(t, g, err) ||
+        !read_flags(t, g, err))
         return false;
     if (!gguf_get_string(g, "tokenizer.chat_template", &template, &found, err)) return false;
     if (template.n > TOK_MAX_TEMPLATE)

@@ -11,12 +11,16 @@
 #include <stdlib.h>
 
 #define MAX_VALUES ((size_t)8 << 20)
-#define SPACE "\xe2\x96\x81"
-#define WORDS "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define SPACE      "\xe2\x96\x81"
+#define WORDS      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+#define REST       "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-static bool is_null(const json_value *v) { return !v || json_kind_of(v) == JSON_NULL; }
-static bool is_kind(const json_value *v, json_kind k) { return v && json_kind_of(v) == k; }
+static bool is_null(const json_value *v) {
+    return !v || json_kind_of(v) == JSON_NULL;
+}
+static bool is_kind(const json_value *v, json_kind k) {
+    return v && json_kind_of(v) == k;
+}
 
 /* Member as string, empty if absent or of another type. */
 static sv text_of(const json_value *v, const char *key) {
@@ -29,7 +33,9 @@ static bool flag_of(const json_value *v, const char *key, bool otherwise) {
     return is_kind(s, JSON_BOOL) ? json_bool(s) : otherwise;
 }
 
-static bool has_type(const json_value *v, const char *type) { return is_kind(v, JSON_OBJECT) && sv_is(text_of(v, "type"), type); }
+static bool has_type(const json_value *v, const char *type) {
+    return is_kind(v, JSON_OBJECT) && sv_is(text_of(v, "type"), type);
+}
 
 static bool refuse(const json_value *v, const char *part, gv_err *err) {
     buf b = {0};
@@ -66,7 +72,8 @@ typedef struct json_vocab {
 
 static bool read_id(const json_value *v, const char *what, sv name, size_t *id, gv_err *err) {
     int64_t i;
-    if (!v || !json_int64(v, &i) || i < 0) return gv_fail(err, GV_FORMAT, -1, "%s \"" SV_FMT "\" has no id", what, SV_ARG(sv_sub(name, 0, 64)));
+    if (!v || !json_int64(v, &i) || i < 0)
+        return gv_fail(err, GV_FORMAT, -1, "%s \"" SV_FMT "\" has no id", what, SV_ARG(sv_sub(name, 0, 64)));
     if (i >= TOK_MAX_VOCAB)
         return gv_fail(err, GV_LIMIT, -1, "%s \"" SV_FMT "\" has id %lld; ids go to %u", what, SV_ARG(sv_sub(name, 0, 64)), (long long)i,
                        TOK_MAX_VOCAB - 1);
@@ -79,8 +86,8 @@ static bool check_added(const json_value *v, gv_err *err) {
     if (!is_kind(v, JSON_OBJECT) || !text_of(v, "content").n) return gv_fail(err, GV_FORMAT, -1, "an added token has no content");
     for (size_t i = 0; i < 3; i++)
         if (flag_of(v, flags[i], false))
-            return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported", SV_ARG(sv_sub(text_of(v, "content"), 0, 64)),
-                           flags[i]);
+            return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported",
+                           SV_ARG(sv_sub(text_of(v, "content"), 0, 64)), flags[i]);
     return true;
 }
 
@@ -93,7 +100,8 @@ static bool count_ids(const json_value *vocab, const json_value *added, size_t *
     }
     if (!is_kind(added, JSON_ARRAY)) return true;
     for (json_iter it = json_each(added); json_next(&it);) {
-        if (!check_added(it.value, err) || !read_id(json_get(it.value, "id"), "added token", text_of(it.value, "content"), &id, err)) return false;
+        if (!check_added(it.value, err) || !read_id(json_get(it.value, "id"), "added token", text_of(it.value, "content"), &id, err))
+            return false;
         if (id >= *n) *n = id + 1;
     }
     return true;
@@ -104,8 +112,8 @@ static bool place_tokens(json_vocab *v, const json_value *vocab, const json_valu
     for (json_iter it = json_each(vocab); json_next(&it);) {
         if (!read_id(it.value, "token", it.key, &id, err)) return false;
         if (v->name[id].p)
-            return gv_fail(err, GV_FORMAT, -1, "tokens \"" SV_FMT "\" and \"" SV_FMT "\" both have id %zu", SV_ARG(sv_sub(v->name[id], 0, 64)),
-                           SV_ARG(sv_sub(it.key, 0, 64)), id);
+            return gv_fail(err, GV_FORMAT, -1, "tokens \"" SV_FMT "\" and \"" SV_FMT "\" both have id %zu",
+                           SV_ARG(sv_sub(v->name[id], 0, 64)), SV_ARG(sv_sub(it.key, 0, 64)), id);
         v->name[id] = it.key;
         v->type[id] = TT_NORMAL;
     }
@@ -114,15 +122,17 @@ static bool place_tokens(json_vocab *v, const json_value *vocab, const json_valu
         sv name = text_of(it.value, "content");
         if (!read_id(json_get(it.value, "id"), "added token", name, &id, err)) return false;
         if (v->name[id].p && !sv_eq(v->name[id], name))
-            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %zu, which is \"" SV_FMT "\"", SV_ARG(sv_sub(name, 0, 64)), id,
-                           SV_ARG(sv_sub(v->name[id], 0, 64)));
+            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %zu, which is \"" SV_FMT "\"",
+                           SV_ARG(sv_sub(name, 0, 64)), id, SV_ARG(sv_sub(v->name[id], 0, 64)));
         v->name[id] = name;
         v->type[id] = flag_of(it.value, "special", false) ? TT_CONTROL : TT_USER_DEFINED;
     }
     return true;
 }
 
-static bool is_byte_name(sv s) { return s.n == 6 && memcmp(s.p, "<0x", 3) == 0 && s.p[5] == '>'; }
+static bool is_byte_name(sv s) {
+    return s.n == 6 && memcmp(s.p, "<0x", 3) == 0 && s.p[5] == '>';
+}
 
 static bool add_tokens(tok *t, const json_vocab *v, gv_err *err) {
     for (size_t i = 0; i < v->n; i++) {
@@ -201,7 +211,8 @@ static bool read_bpe_pipeline(tok *t, const json_value *root, gv_err *err) {
         return refuse(pre, "pre_tokenizer", err);
     if (m > 1 || (m == 1 && !has_type(q[0], "NFC"))) return refuse(norm, "normalizer", err);
     t->nfc = m == 1;
-    if (!has_type(dec, "ByteLevel")) return is_null(dec) ? gv_fail(err, GV_UNSUPPORTED, -1, "decoder is missing") : refuse(dec, "decoder", err);
+    if (!has_type(dec, "ByteLevel"))
+        return is_null(dec) ? gv_fail(err, GV_UNSUPPORTED, -1, "decoder is missing") : refuse(dec, "decoder", err);
     return true;
 }
 
@@ -224,7 +235,8 @@ static bool read_spm_pipeline(tok *t, const json_value *root, gv_err *err) {
     if (is_null(pre)) {
         bool prepend = n == 2 && has_type(p[0], "Prepend") && sv_is(text_of(p[0], "prepend"), SPACE);
         if ((n != 1 && !prepend) || !is_replace(p[n - 1], " ", SPACE))
-            return is_null(norm) ? gv_fail(err, GV_UNSUPPORTED, -1, "normalizer and pre_tokenizer are missing") : refuse(norm, "normalizer", err);
+            return is_null(norm) ? gv_fail(err, GV_UNSUPPORTED, -1, "normalizer and pre_tokenizer are missing")
+                                 : refuse(norm, "normalizer", err);
         t->dummy_prefix = prepend;
     } else {
         sv scheme = text_of(pre, "prepend_scheme");
@@ -247,7 +259,8 @@ static bool read_template(tok *t, const json_value *v, gv_err *err) {
             sv name = text_of(special, "id");
             t->bos = tok_find(t, name);
             if (t->bos < 0)
-                return gv_fail(err, GV_FORMAT, -1, "post_processor names \"" SV_FMT "\", which is not in the vocabulary", SV_ARG(sv_sub(name, 0, 64)));
+                return gv_fail(err, GV_FORMAT, -1, "post_processor names \"" SV_FMT "\", which is not in the vocabulary",
+                               SV_ARG(sv_sub(name, 0, 64)));
             t->adds_bos = true;
         } else if (!text || i + 1 != n) {
             return refuse(v, "post_processor", err);
@@ -311,9 +324,11 @@ static bool load_document(tok *t, const json_value *root, gv_err *err) {
     t->family = flag_of(model, "byte_fallback", false) ? TOK_SPM : TOK_BPE;
     t->dummy_prefix = false;
     t->ignore_merges = flag_of(model, "ignore_merges", false);
-    if (t->family == TOK_SPM && t->ignore_merges) return gv_fail(err, GV_UNSUPPORTED, -1, "ignore_merges with byte_fallback is not supported");
+    if (t->family == TOK_SPM && t->ignore_merges)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "ignore_merges with byte_fallback is not supported");
     bool done = t->family == TOK_SPM ? read_spm_pipeline(t, root, err) : read_bpe_pipeline(t, root, err);
-    if (!done || !read_vocab(t, root, model, err) || !read_merges(t, json_get(model, "merges"), err) || !read_unknown(t, model, err)) return false;
+    if (!done || !read_vocab(t, root, model, err) || !read_merges(t, json_get(model, "merges"), err) || !read_unknown(t, model, err))
+        return false;
     if (t->family == TOK_SPM) {
         t->bos = tok_find(t, SV("<s>"));
         t->eos = tok_find(t, SV("</s>"));

@@ -125,7 +125,8 @@ static bool read_normalizer(spec *s, sv data, bool denormalizer, gv_err *err) {
 static bool check_spec(const spec *s, gv_err *err) {
     static const char *const types[] = {"0", "unigram", "bpe", "word", "char"};
     if (s->model_type != 2)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "model_type %s is not supported, only bpe", s->model_type < 5 ? types[s->model_type] : "unknown");
+        return gv_fail(err, GV_UNSUPPORTED, -1, "model_type %s is not supported, only bpe",
+                       s->model_type < 5 ? types[s->model_type] : "unknown");
     if (!s->byte_fallback) return gv_fail(err, GV_UNSUPPORTED, -1, "a vocabulary without byte_fallback is not supported");
     if (s->suffix) return gv_fail(err, GV_UNSUPPORTED, -1, "treat_whitespace_as_suffix is not supported");
     if (s->remove_extra) return gv_fail(err, GV_UNSUPPORTED, -1, "remove_extra_whitespaces is not supported");
@@ -143,8 +144,13 @@ static int32_t find_control(const tok *t, sv name) {
 
 bool tok_load_model(tok *t, sv data, gv_err *err) {
     bytes b = {(const uint8_t *)data.p, data.n, 0};
-    spec s = {.model_type = 1, .dummy_prefix = true, .remove_extra = true, .escape = true, .unk_surface = SV(" \xe2\x81\x87 "),
-              .bos = SV("<s>"), .eos = SV("</s>")};
+    spec s = {.model_type = 1,
+              .dummy_prefix = true,
+              .remove_extra = true,
+              .escape = true,
+              .unk_surface = SV(" \xe2\x81\x87 "),
+              .bos = SV("<s>"),
+              .eos = SV("</s>")};
     field f;
     while (bytes_left(&b)) {
         if (!next_field(&b, &f, err)) return gv_context(err, "not a SentencePiece model");

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define SHORT_WORD 24
-#define NO_MERGE UINT32_MAX
+#define NO_MERGE   UINT32_MAX
 
 void tok_work_fini(tok_work *w) {
     free(w->s);

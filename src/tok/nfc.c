@@ -27,7 +27,9 @@ bool tok_nfc_needed(sv text) {
     return false;
 }
 
-static unsigned combining_class(int32_t c) { return (unsigned)utf8proc_get_property(c)->combining_class & 255; }
+static unsigned combining_class(int32_t c) {
+    return (unsigned)utf8proc_get_property(c)->combining_class & 255;
+}
 
 /* Orders a run of n characters with combining class > 0, stably. */
 static bool order_run(int32_t *c, size_t n, gv_err *err) {

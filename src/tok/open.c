@@ -19,7 +19,9 @@ typedef struct added {
     bool special;
 } added;
 
-static bool is_kind(const json_value *v, json_kind k) { return v && json_kind_of(v) == k; }
+static bool is_kind(const json_value *v, json_kind k) {
+    return v && json_kind_of(v) == k;
+}
 
 /* Content of a token given as string or as an object with "content"; empty if neither. */
 static sv token_text(const json_value *v) {
@@ -66,8 +68,8 @@ static bool add_tokens(tok *t, added *list, size_t n, gv_err *err) {
             continue;
         }
         if (a->id > t->n)
-            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %lld, but no token has id %d", SV_ARG(sv_sub(a->content, 0, 64)),
-                           (long long)a->id, t->n);
+            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %lld, but no token has id %d",
+                           SV_ARG(sv_sub(a->content, 0, 64)), (long long)a->id, t->n);
         if (!tok_add(t, a->content, a->special ? TT_CONTROL : TT_USER_DEFINED, 0, err)) return false;
     }
     return true;
@@ -89,11 +91,13 @@ static bool read_decoder(const json_value *v, added *list, size_t *n, gv_err *er
         added *a = &list[*n];
         const json_value *special = json_get(it.value, "special");
         if (!id_of_text(it.key, &a->id) || !is_kind(it.value, JSON_OBJECT) || !(a->content = token_text(it.value)).n)
-            return gv_fail(err, GV_FORMAT, -1, "added_tokens_decoder: entry \"" SV_FMT "\" is not an id with a token", SV_ARG(sv_sub(it.key, 0, 64)));
+            return gv_fail(err, GV_FORMAT, -1, "added_tokens_decoder: entry \"" SV_FMT "\" is not an id with a token",
+                           SV_ARG(sv_sub(it.key, 0, 64)));
         for (size_t i = 0; i < 3; i++) {
             const json_value *f = json_get(it.value, flags[i]);
             if (is_kind(f, JSON_BOOL) && json_bool(f))
-                return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported", SV_ARG(sv_sub(a->content, 0, 64)), flags[i]);
+                return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported",
+                               SV_ARG(sv_sub(a->content, 0, 64)), flags[i]);
         }
         a->special = is_kind(special, JSON_BOOL) && json_bool(special);
         ++*n;
@@ -134,7 +138,9 @@ static bool name_token(const tok *t, const json_value *config, const char *key, 
     sv s = token_text(json_get(config, key));
     if (!s.n) return true;
     int32_t found = tok_find(t, s);
-    if (found < 0) return gv_fail(err, GV_FORMAT, -1, "tokenizer_config.json: %s \"" SV_FMT "\" is not in the vocabulary", key, SV_ARG(sv_sub(s, 0, 64)));
+    if (found < 0)
+        return gv_fail(err, GV_FORMAT, -1, "tokenizer_config.json: %s \"" SV_FMT "\" is not in the vocabulary", key,
+                       SV_ARG(sv_sub(s, 0, 64)));
     *id = found;
     return true;
 }
@@ -154,7 +160,8 @@ static bool read_template(tok *t, const json_value *v, gv_err *err) {
             if (is_kind(name, JSON_STRING) && sv_is(json_string(name), "default") && is_kind(text, JSON_STRING)) s = json_string(text);
         }
     }
-    if (s.n > TOK_MAX_TEMPLATE) return gv_fail(err, GV_LIMIT, -1, "chat_template has %zu bytes; at most %zu are read", s.n, TOK_MAX_TEMPLATE);
+    if (s.n > TOK_MAX_TEMPLATE)
+        return gv_fail(err, GV_LIMIT, -1, "chat_template has %zu bytes; at most %zu are read", s.n, TOK_MAX_TEMPLATE);
     set_template(t, s);
     return true;
 }
@@ -175,10 +182,12 @@ static bool apply_generation_config(tok *t, const char *folder, gv_err *err) {
     const json_value *v = json_get(json_root(d), "eos_token_id");
     bool done = true;
     int64_t id;
-    if (is_kind(v, JSON_NUMBER)) done = json_int64(v, &id) ? tok_mark_eog(t, id, what, err) : gv_fail(err, GV_FORMAT, -1, "%s is not an id", what);
+    if (is_kind(v, JSON_NUMBER))
+        done = json_int64(v, &id) ? tok_mark_eog(t, id, what, err) : gv_fail(err, GV_FORMAT, -1, "%s is not an id", what);
     if (is_kind(v, JSON_ARRAY)) {
         for (json_iter it = json_each(v); done && json_next(&it);)
-            done = json_int64(it.value, &id) ? tok_mark_eog(t, id, what, err) : gv_fail(err, GV_FORMAT, -1, "%s is not a list of ids", what);
+            done =
+                json_int64(it.value, &id) ? tok_mark_eog(t, id, what, err) : gv_fail(err, GV_FORMAT, -1, "%s is not a list of ids", what);
     }
     json_free(d);
     return done;

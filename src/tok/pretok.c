@@ -55,11 +55,14 @@ static inline unsigned class_at(sv s, size_t i, size_t *next) {
 
 /* End of the run of characters of one class that starts at i. */
 static size_t run_end(sv s, size_t i, unsigned cls) {
-    for (size_t next; i < s.n && class_at(s, i, &next) == cls; i = next) {}
+    for (size_t next; i < s.n && class_at(s, i, &next) == cls; i = next) {
+    }
     return i;
 }
 
-static bool is_newline(char c) { return c == '\r' || c == '\n'; }
+static bool is_newline(char c) {
+    return c == '\r' || c == '\n';
+}
 
 /* Length of a contraction like 're at i (an apostrophe), 0 if none. */
 static size_t contraction(sv s, size_t i, bool any_case) {

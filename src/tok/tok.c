@@ -72,7 +72,9 @@ bool tok_index(tok *t, gv_err *err) {
     return tok_table_build(t, err);
 }
 
-static bool text_may_become(const tok_entry *e) { return e->type == TT_NORMAL || e->type == TT_USER_DEFINED || e->type == TT_UNUSED; }
+static bool text_may_become(const tok_entry *e) {
+    return e->type == TT_NORMAL || e->type == TT_USER_DEFINED || e->type == TT_UNUSED;
+}
 
 bool tok_add_merge(tok *t, sv left, sv right, gv_err *err) {
     uint32_t order = t->n_merges++;
@@ -111,7 +113,8 @@ bool tok_mark_eog(tok *t, int64_t id, const char *what, gv_err *err) {
 }
 
 static bool eog_by_name(tok *t, gv_err *err) {
-    static const char *const names[] = {"<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<|end|>", "<end_of_turn>"};
+    static const char *const names[] = {"<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>",
+                                        "<|eom_id|>", "<|end|>",    "<end_of_turn>"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         int32_t id = tok_find(t, sv_of(names[i]));
         if (id < 0 || (t->e[id].type != TT_CONTROL && t->e[id].type != TT_USER_DEFINED)) continue;
@@ -162,8 +165,10 @@ static bool build_raws(tok *t, gv_err *err) {
         } else if (e->type == TT_BYTE) {
             raw[n++] = (char)byte_of_name(name);
         } else if (t->family == TOK_BPE) {
-            if (e->type == TT_USER_DEFINED || !tok_alphabet_bytes(name, raw, &n)) memcpy(raw, name.p, n = name.n);
-            else if (n == 1) t->byte_id[(uint8_t)raw[0]] = id;
+            if (e->type == TT_USER_DEFINED || !tok_alphabet_bytes(name, raw, &n))
+                memcpy(raw, name.p, n = name.n);
+            else if (n == 1)
+                t->byte_id[(uint8_t)raw[0]] = id;
         } else {
             for (size_t i = 0; i < name.n; n++) {
                 bool space = name.n - i >= 3 && memcmp(name.p + i, "\xe2\x96\x81", 3) == 0;
@@ -218,7 +223,9 @@ static void order_merges_by_piece(tok *t) {
 static bool is_boundary(const tok_entry *e) {
     return e->type == TT_CONTROL || e->type == TT_UNKNOWN || (e->type == TT_USER_DEFINED && !e->frozen);
 }
-static bool is_frozen(const tok_entry *e) { return e->type == TT_USER_DEFINED && e->frozen; }
+static bool is_frozen(const tok_entry *e) {
+    return e->type == TT_USER_DEFINED && e->frozen;
+}
 
 static void find_shape(tok *t) {
     t->split_words = t->family == TOK_SPM;
@@ -237,7 +244,9 @@ static void find_shape(tok *t) {
     }
 }
 
-static void add_int(sha256 *s, int64_t v) { sha256_add(s, &v, sizeof v); }
+static void add_int(sha256 *s, int64_t v) {
+    sha256_add(s, &v, sizeof v);
+}
 
 static void hash_tok(tok *t) {
     sha256 s;
@@ -288,19 +297,43 @@ bool tok_finish(tok *t, gv_err *err) {
 
 /* ---- questions */
 
-static bool known(const tok *t, int32_t id) { return id >= 0 && id < t->n; }
+static bool known(const tok *t, int32_t id) {
+    return id >= 0 && id < t->n;
+}
 
-sv tok_token_bytes(const tok *t, int32_t id) { return known(t, id) ? tok_raw(t, id) : (sv){NULL, 0}; }
-sv tok_piece(const tok *t, int32_t id) { return known(t, id) ? tok_name(t, id) : (sv){NULL, 0}; }
-int32_t tok_n_vocab(const tok *t) { return t->n; }
-int32_t tok_bos(const tok *t) { return t->bos; }
-int32_t tok_eos(const tok *t) { return t->eos; }
-bool tok_adds_bos(const tok *t) { return t->adds_bos; }
-bool tok_is_eog(const tok *t, int32_t id) { return known(t, id) && t->eog && (t->eog[id / 8] >> (id % 8) & 1); }
-bool tok_is_control(const tok *t, int32_t id) { return known(t, id) && (t->e[id].type == TT_CONTROL || t->e[id].type == TT_UNKNOWN); }
-bool tok_is_padding(const tok *t, int32_t id) { return known(t, id) && t->e[id].type == TT_UNUSED; }
-sv tok_chat_template(const tok *t) { return buf_view(&t->chat_template); }
-const char *tok_hash(const tok *t) { return t->hash; }
+sv tok_token_bytes(const tok *t, int32_t id) {
+    return known(t, id) ? tok_raw(t, id) : (sv){NULL, 0};
+}
+sv tok_piece(const tok *t, int32_t id) {
+    return known(t, id) ? tok_name(t, id) : (sv){NULL, 0};
+}
+int32_t tok_n_vocab(const tok *t) {
+    return t->n;
+}
+int32_t tok_bos(const tok *t) {
+    return t->bos;
+}
+int32_t tok_eos(const tok *t) {
+    return t->eos;
+}
+bool tok_adds_bos(const tok *t) {
+    return t->adds_bos;
+}
+bool tok_is_eog(const tok *t, int32_t id) {
+    return known(t, id) && t->eog && (t->eog[id / 8] >> (id % 8) & 1);
+}
+bool tok_is_control(const tok *t, int32_t id) {
+    return known(t, id) && (t->e[id].type == TT_CONTROL || t->e[id].type == TT_UNKNOWN);
+}
+bool tok_is_padding(const tok *t, int32_t id) {
+    return known(t, id) && t->e[id].type == TT_UNUSED;
+}
+sv tok_chat_template(const tok *t) {
+    return buf_view(&t->chat_template);
+}
+const char *tok_hash(const tok *t) {
+    return t->hash;
+}
 
 const char *tok_kind(const tok *t) {
     static const char *const names[] = {"bpe", "gpt2", "smollm", "llama3", "qwen2"};
