@@ -74,5 +74,8 @@ typedef struct sha256 {
 void sha256_init(sha256 *s);
 void sha256_add(sha256 *s, const void *p, size_t n);
 void sha256_hex(sha256 *s, char out[65]); /* finishes; out is NUL-terminated */
+#ifdef GAVEL_TESTING
+extern bool sha256_plain; /* do without the CPU's SHA instructions */
+#endif
 
 #endif
