@@ -1,0 +1,266 @@
+/* Logits of the tiny oracle models against the float reference (tests/data/oracle/README.md).
+ *
+ * F32 weights: NMSE <= 1e-9 with F32 K/V pages and <= 5e-6 with F16 pages (llama.cpp's own are 1e-12 and 1e-6: the bounds leave room for
+ * another order of additions, not for another formula).  F16 and BF16 weights keep F32 activations here, so the same bound holds.
+ * Quantised files: the reference is exact arithmetic on the dequantised weights; the distance is made by rounding activations, which
+ * llama.cpp does too, so each file may have 1.25 times llama.cpp's NMSE and the geometric mean over all files 1.05 times. */
+#include "support/engine_fixture.h"
+
+#include "base/file.h"
+#include "base/json.h"
+
+#include <math.h>
+#include <unistd.h>
+
+static double log_ratio_sum;
+static int n_ratios;
+
+typedef struct oracle {
+    buf text, bin;
+    json_doc *doc;
+    const json_value *root;
+    int n_vocab;
+} oracle;
+
+static void oracle_open(oracle *o, const char *name) {
+    gv_err err = GV_ERR_INIT;
+    char path[512];
+    snprintf(path, sizeof path, GAVEL_TEST_DATA "/oracle/logits/%s.json", name);
+    if (!file_read_all(path, 1 << 26, &o->text, &err)) fail_msg("%s", err.msg);
+    snprintf(path, sizeof path, GAVEL_TEST_DATA "/oracle/logits/%s.bin", name);
+    if (!file_read_all(path, 1 << 26, &o->bin, &err)) fail_msg("%s", err.msg);
+    o->doc = json_parse(buf_view(&o->text), &err);
+    if (!o->doc) fail_msg("%s", err.msg);
+    o->root = json_root(o->doc);
+    int64_t n = 0;
+    assert_true(json_int64(json_get(o->root, "n_vocab"), &n));
+    o->n_vocab = (int)n;
+}
+
+static void oracle_close(oracle *o) {
+    json_free(o->doc);
+    buf_fini(&o->text);
+    buf_fini(&o->bin);
+}
+
+typedef struct collector {
+    float *rows; /* [n][n_vocab] */
+    int n_vocab;
+} collector;
+
+static bool collect(void *ctx, int32_t position, const float *logits, gv_err *err) {
+    collector *c = ctx;
+    (void)err;
+    memcpy(c->rows + (size_t)position * (size_t)c->n_vocab, logits, (size_t)c->n_vocab * sizeof *logits);
+    return true;
+}
+
+static size_t sequence_ids(const oracle *o, sv name, int32_t *out) {
+    size_t n = 0;
+    for (json_iter it = json_each(json_get_sv(json_get(o->root, "sequences"), name)); json_next(&it);) {
+        int64_t v = 0;
+        assert_true(json_int64(it.value, &v));
+        out[n++] = (int32_t)v;
+    }
+    return n;
+}
+
+/* Logits of all positions of a sequence, to be freed. */
+static float *sequence_logits(const oracle *o, fixture *f, const char *sequence, size_t *n) {
+    static int32_t list[512];
+    gv_err err = GV_ERR_INIT;
+    *n = sequence_ids(o, sv_of(sequence), list);
+    collector c = {calloc(*n * (size_t)o->n_vocab, sizeof(float)), o->n_vocab};
+    if (!engine_logits(f->e, list, (int32_t)*n, true, collect, &c, &err)) fail_msg("%s", err.msg);
+    return c.rows;
+}
+
+typedef struct nmse {
+    double diff, norm;
+} nmse;
+
+static void nmse_add(nmse *e, const float *got, const float *want, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)got[i] - (double)want[i];
+        e->diff += d * d;
+        e->norm += (double)want[i] * (double)want[i];
+    }
+}
+
+static double nmse_value(nmse e) {
+    return e.diff / e.norm;
+}
+
+/* NMSE of one sequence over the positions stored in the oracle. */
+static double stored_nmse(const oracle *o, const json_value *variant, const char *sequence, const float *logits) {
+    nmse e = {0};
+    float *want = malloc((size_t)o->n_vocab * sizeof *want);
+    for (json_iter it = json_each(json_get(variant, "rows")); json_next(&it);) {
+        json_iter part = json_each(it.value);
+        int64_t position = 0, offset = 0;
+        assert_true(json_next(&part));
+        if (!sv_is(json_string(part.value), sequence)) continue;
+        assert_true(json_next(&part) && json_int64(part.value, &position));
+        assert_true(json_next(&part) && json_int64(part.value, &offset));
+        memcpy(want, o->bin.p + offset, (size_t)o->n_vocab * sizeof *want);
+        nmse_add(&e, logits + (size_t)position * (size_t)o->n_vocab, want, (size_t)o->n_vocab);
+    }
+    free(want);
+    assert_true(e.norm > 0);
+    return nmse_value(e);
+}
+
+static const char *const sequences[] = {"one", "seven", "text64", "rand64", "text300"};
+enum { N_SEQUENCES = sizeof sequences / sizeof *sequences };
+
+static double llama_cpp_nmse(const oracle *o, const char *file, const char *kv, const char *sequence) {
+    char key[64];
+    double v = 0;
+    snprintf(key, sizeof key, "%s kv=%s fa=0", file, kv);
+    const json_value *entry = json_get(json_get(json_get(o->root, "llama_cpp"), key), "nmse");
+    if (!entry) fail_msg("no llama_cpp entry %s", key);
+    assert_true(json_double(json_get(entry, sequence), &v));
+    return v;
+}
+
+static void model_path(char path[512], const char *name, const char *file) {
+    snprintf(path, 512, GAVEL_TEST_DATA "/oracle/models/%s/%s-%s.gguf", name, name, file);
+}
+
+static const json_value *get_variant(const oracle *o, const char *name) {
+    const json_value *v = json_get(json_get(o->root, "variants"), name);
+    if (!v) fail_msg("no variant %s", name);
+    return v;
+}
+
+/* F32 arithmetic on the weights of `file` dequantised exactly: our reference at every position, checked where the oracle has stored one. */
+static void write_dequantised(const char *from, const char *to) {
+    gv_err err = GV_ERR_INIT;
+    gguf *g = gguf_open(from, &err);
+    if (!g) fail_msg("%s", err.msg);
+    gguf_out *out = gguf_out_new();
+    const size_t n = gguf_n_tensors(g);
+    float **data = calloc(n, sizeof *data);
+    for (size_t i = 0; i < gguf_n_keys(g); i++) gguf_out_copy_key(out, g, i);
+    for (size_t i = 0; i < n; i++) {
+        tensor_view t = *gguf_tensor(g, i);
+        const int64_t count = t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3];
+        data[i] = malloc((size_t)count * sizeof(float));
+        kern_dequant_row(t.type, t.data, data[i], count);
+        t.type = DT_F32;
+        t.data = (const uint8_t *)data[i];
+        t.n_bytes = (size_t)count * sizeof(float);
+        gguf_out_tensor(out, &t);
+    }
+    if (!gguf_out_write(out, to, &err)) fail_msg("%s", err.msg);
+    gguf_out_free(out);
+    for (size_t i = 0; i < n; i++) free(data[i]);
+    free(data);
+    gguf_close(g);
+}
+
+/* The worst sequence of a file whose bound is absolute. */
+static void check_bound(const oracle *o, const char *name, const char *file, const char *variant, kern_kv_type kv, double bound) {
+    char path[512];
+    fixture f;
+    size_t n;
+    model_path(path, name, file);
+    fixture_open(&f, &(fixture_options){.path = path, .set = kern_best()->set, .kv = kv, .threads = 2});
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        float *logits = sequence_logits(o, &f, sequences[i], &n);
+        const double ours = stored_nmse(o, get_variant(o, variant), sequences[i], logits);
+        printf("%-8s %-7s kv=%s %-8s NMSE %.3g, at most %.3g\n", name, file, kv == KERN_KV_F32 ? "f32" : "f16", sequences[i], ours, bound);
+        if (!(ours <= bound)) fail_msg("%s %s: NMSE %g over %g", name, file, ours, bound);
+        free(logits);
+    }
+    fixture_close(&f);
+}
+
+/* A quantised file against llama.cpp's distance over the same positions: all 436 of the five sequences together (a sequence of one token
+ * alone has a handful of rounding errors, and its ratio is anything). */
+static void check_ratio(const oracle *o, const char *name, const char *file, kern_kv_type kv) {
+    char path[512], exact[512];
+    const char *kv_name = kv == KERN_KV_F32 ? "f32" : "f16";
+    const json_value *variant = get_variant(o, file);
+    nmse file_error = {0};
+    double their_diff = 0;
+    fixture f, reference;
+    size_t n;
+    model_path(path, name, file);
+    snprintf(exact, sizeof exact, "%s/gavel-exact-%d.gguf", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    write_dequantised(path, exact);
+    fixture_open(&f, &(fixture_options){.path = path, .set = kern_best()->set, .kv = kv, .threads = 2});
+    fixture_open(&reference, &(fixture_options){.path = exact, .set = kern_best()->set, .kv = KERN_KV_F32, .threads = 2});
+    remove(exact);
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        float *ours = sequence_logits(o, &f, sequences[i], &n), *want = sequence_logits(o, &reference, sequences[i], &n);
+        const double check = stored_nmse(o, variant, sequences[i], want);
+        if (!(check <= 1e-9)) fail_msg("%s %s: the exact reference is off by NMSE %g", name, file, check);
+        nmse e = {0};
+        nmse_add(&e, ours, want, n * (size_t)o->n_vocab);
+        file_error.diff += e.diff;
+        file_error.norm += e.norm;
+        their_diff += llama_cpp_nmse(o, file, kv_name, sequences[i]) * e.norm;
+        free(ours);
+        free(want);
+    }
+    fixture_close(&f);
+    fixture_close(&reference);
+    const double ours = nmse_value(file_error), theirs = their_diff / file_error.norm;
+    printf("%-8s %-7s kv=%s  NMSE %.3g  llama.cpp %.3g  ratio %.3f\n", name, file, kv_name, ours, theirs, ours / theirs);
+    if (!(ours <= 1.25 * theirs)) fail_msg("%s %s kv=%s: NMSE %g, llama.cpp %g", name, file, kv_name, ours, theirs);
+    log_ratio_sum += log(ours / theirs);
+    n_ratios++;
+}
+
+static void check_model(const char *name) {
+    static const char *const quantised[] = {"Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"};
+    oracle o = {0};
+    oracle_open(&o, name);
+    check_bound(&o, name, "f32", "f32", KERN_KV_F32, 1e-9);
+    check_bound(&o, name, "f32", "f32", KERN_KV_F16, 5e-6);
+    if (json_get(json_get(o.root, "variants"), "f16")) check_bound(&o, name, "f16", "f16", KERN_KV_F32, 1e-9);
+    check_bound(&o, name, "bf16", "bf16-gguf", KERN_KV_F32, 1e-9);
+    for (size_t i = 0; i < sizeof quantised / sizeof *quantised; i++)
+        if (json_get(json_get(o.root, "variants"), quantised[i])) {
+            check_ratio(&o, name, quantised[i], KERN_KV_F32);
+            check_ratio(&o, name, quantised[i], KERN_KV_F16);
+        }
+    oracle_close(&o);
+}
+
+static void llama_logits_are_the_reference(void **s) {
+    (void)s;
+    check_model("llama");
+}
+static void llama3_logits_are_the_reference(void **s) {
+    (void)s;
+    check_model("llama3");
+}
+static void mistral_logits_are_the_reference(void **s) {
+    (void)s;
+    check_model("mistral");
+}
+static void qwen2_logits_are_the_reference(void **s) {
+    (void)s;
+    check_model("qwen2");
+}
+
+static void quantised_files_are_as_good_as_llama_cpp_on_average(void **s) {
+    (void)s;
+    const double mean = exp(log_ratio_sum / n_ratios);
+    printf("geometric mean of %d ratios: %.3f\n", n_ratios, mean);
+    assert_true(n_ratios > 0);
+    if (mean > 1.05) fail_msg("geometric mean %g, at most 1.05", mean);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama_logits_are_the_reference),
+        cmocka_unit_test(llama3_logits_are_the_reference),
+        cmocka_unit_test(mistral_logits_are_the_reference),
+        cmocka_unit_test(qwen2_logits_are_the_reference),
+        cmocka_unit_test(quantised_files_are_as_good_as_llama_cpp_on_average),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
