@@ -292,8 +292,9 @@ static void copy_all(gguf_out *o, const gguf *g) {
 
 static void a_file_copied_through_the_writer_is_the_same_bytes(void **state) {
     (void)state;
-    static const char *const files[] = {GAVEL_TEST_DATA "/gguf/tiny-llama.gguf", GAVEL_TEST_DATA "/gguf/tiny-qwen2.gguf"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const files[] = {GAVEL_TEST_DATA "/gguf/tiny-llama.gguf", GAVEL_TEST_DATA "/gguf/tiny-qwen2.gguf",
+                                        GAVEL_TEST_DATA "/gguf/tiny-spm.gguf"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         gv_err err = GV_ERR_INIT;
         gguf *g = gguf_open(files[i], &err);
         assert_string_equal(err.msg, "");

@@ -2,10 +2,11 @@
 
     python3 make_tiny.py FOLDER
 
-tiny-llama.gguf   llama: 1 layer, hidden 32, 2 heads on 1 K/V head, ffn 32, SentencePiece vocabulary of 71, tied embeddings
-tiny-qwen2.gguf   qwen2: the same shape with q/k/v bias, untied output, byte-level vocabulary with merges
+tiny-llama.gguf   llama: 1 layer, hidden 32, 2 heads on 1 K/V head, ffn 32, tied embeddings, byte-level vocabulary with merges
+tiny-qwen2.gguf   qwen2: the same shape with q/k/v bias and untied output
+tiny-spm.gguf     no tensors: a SentencePiece vocabulary with byte fallback, whose 256 byte tokens leave no room for a model
 
-Each is a whole model of at most 8,192 bytes, so that a test can flip every byte and cut it at every length.  Weights are random from a
+Each has at most 8,192 bytes, so that a test can flip every byte and cut it at every length.  Weights are random from a
 fixed linear congruential generator, drawn as block scales and quantised values directly; nothing is trained.
 """
 
@@ -78,7 +79,7 @@ def gguf(keys, tensors, seed):
         data += weights(random, kind, n)
         data += b"\0" * (-len(data) % 32)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys) + infos
-    return head + b"\0" * (-len(head) % 32) + data
+    return head + b"\0" * (-len(head) % 32) + data if tensors else head
 
 
 def shape_keys(arch, theta):
@@ -95,19 +96,26 @@ def shape_keys(arch, theta):
     ]
 
 
-def tiny_llama():
-    chars = "\u2581etaoinshrdlucmfwypvbgkjqxz0123456789[]().,:;!?#'\"-_/<>|ABESRULTFG\n"
-    pieces = ["<unk>", "<s>", "</s>", "\u2581A"] + list(chars)
-    types = [2, 3, 3] + [1] * (len(pieces) - 3)
-    scores = [0.0, 0.0, 0.0] + [-float(i) for i in range(3, len(pieces))]
-    keys = shape_keys("llama", 1e4) + [
-        key("llama.rope.dimension_count", U32, 16),
-        key("tokenizer.ggml.model", STRING, "llama"),
+def byte_level_keys(pre, pieces, n_control, merges):
+    """Byte-level vocabulary: U+0120 stands for a space, U+010A for a newline; the last n_control pieces are control tokens."""
+    types = [1] * (len(pieces) - n_control) + [3] * n_control
+    return [
+        key("tokenizer.ggml.model", STRING, "gpt2"),
+        key("tokenizer.ggml.pre", STRING, pre),
         array("tokenizer.ggml.tokens", STRING, pieces),
-        array("tokenizer.ggml.scores", FLOAT, scores),
         array("tokenizer.ggml.token_type", I32, types),
-        key("tokenizer.ggml.bos_token_id", U32, 1),
-        key("tokenizer.ggml.eos_token_id", U32, 2),
+        array("tokenizer.ggml.merges", STRING, merges),
+        key("tokenizer.ggml.eos_token_id", U32, len(pieces) - 1),
+    ]
+
+
+def tiny_llama():
+    chars = "\u0120etaoinshrdlucmfwypvbgkjqxz0123456789[]().,:;!?#'\"-_/<>|ABESRULTFG\u010a"
+    pieces = list(chars) + ["in", "th", "\u0120th", "<s>", "</s>"]
+    keys = shape_keys("llama", 1e4) + byte_level_keys("smollm", pieces, 2, ["i n", "t h", "\u0120 th"])
+    keys += [
+        key("llama.rope.dimension_count", U32, 16),
+        key("tokenizer.ggml.bos_token_id", U32, len(pieces) - 2),
         key("tokenizer.ggml.add_bos_token", BOOL, True),
     ]
     tensors = [
@@ -127,18 +135,9 @@ def tiny_llama():
 
 
 def tiny_qwen2():
-    chars = "\u0120etaoinshrdlu0123456789[]RESULTAB.,\u010a"  # byte-level: U+0120 is a space, U+010A a newline
-    pieces = list(chars) + ["in", "\u0120t", "<|endoftext|>", "<|im_end|>"]
-    types = [1] * (len(pieces) - 2) + [3, 3]
-    keys = shape_keys("qwen2", 1e6) + [
-        key("tokenizer.ggml.model", STRING, "gpt2"),
-        key("tokenizer.ggml.pre", STRING, "qwen2"),
-        array("tokenizer.ggml.tokens", STRING, pieces),
-        array("tokenizer.ggml.token_type", I32, types),
-        array("tokenizer.ggml.merges", STRING, ["i n", "\u0120 t"]),
-        key("tokenizer.ggml.eos_token_id", U32, len(pieces) - 1),
-        key("tokenizer.ggml.add_bos_token", BOOL, False),
-    ]
+    pieces = list("\u0120etaoinshrdlu0123456789[]RESULTAB.,\u010a") + ["in", "\u0120t", "<|endoftext|>", "<|im_end|>"]
+    keys = shape_keys("qwen2", 1e6) + byte_level_keys("qwen2", pieces, 2, ["i n", "\u0120 t"])
+    keys.append(key("tokenizer.ggml.add_bos_token", BOOL, False))
     tensors = [
         ("token_embd.weight", Q4_0, (32, len(pieces))),
         ("blk.0.attn_norm.weight", F32, (32,)),
@@ -159,8 +158,26 @@ def tiny_qwen2():
     return gguf(keys, tensors, 2)
 
 
+def tiny_spm():
+    pieces = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)]
+    types = [2, 3, 3] + [6] * 256
+    words = list("\u2581etaon") + ["in", "\u2581t", "\u2581a", "th", "\u2581th", "\u2581the"]
+    keys = [
+        key("general.architecture", STRING, "llama"),
+        key("tokenizer.ggml.model", STRING, "llama"),
+        array("tokenizer.ggml.tokens", STRING, pieces + words),
+        array("tokenizer.ggml.scores", FLOAT, [0.0] * len(pieces) + [-float(i) for i in range(len(words))]),
+        array("tokenizer.ggml.token_type", I32, types + [1] * len(words)),
+        key("tokenizer.ggml.bos_token_id", U32, 1),
+        key("tokenizer.ggml.eos_token_id", U32, 2),
+        key("tokenizer.ggml.unknown_token_id", U32, 0),
+        key("tokenizer.ggml.add_bos_token", BOOL, True),
+    ]
+    return gguf(keys, [], 3)
+
+
 def main():
-    for name, data in (("tiny-llama.gguf", tiny_llama()), ("tiny-qwen2.gguf", tiny_qwen2())):
+    for name, data in (("tiny-llama.gguf", tiny_llama()), ("tiny-qwen2.gguf", tiny_qwen2()), ("tiny-spm.gguf", tiny_spm())):
         if len(data) > 8192:
             sys.exit("%s has %d bytes, more than 8192" % (name, len(data)))
         with open(sys.argv[1] + "/" + name, "wb") as f:
