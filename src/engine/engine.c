@@ -436,12 +436,12 @@ bool engine_step(engine *e, const engine_result **results, size_t *n, gv_err *er
 
 /* ---- logits of given ids ---- */
 
-bool engine_logits(engine *e, const int32_t *ids, int32_t n, bool all, engine_logits_fn *fn, void *ctx, gv_err *err) {
+bool engine_logits(engine *e, const int32_t *tokens, int32_t n, bool all, engine_logits_fn *fn, void *ctx, gv_err *err) {
     if (n < 1 || n > e->o.max_ctx)
         return gv_fail(err, GV_LIMIT, -1, "%d ids, expected 1 to %lld (the context)", n, (long long)e->o.max_ctx);
     for (int32_t i = 0; i < n; i++)
-        if (ids[i] < 0 || ids[i] >= e->m->shape.n_vocab)
-            return gv_fail(err, GV_FORMAT, i, "id %d at position %d is outside the vocabulary of %d", ids[i], i, e->m->shape.n_vocab);
+        if (tokens[i] < 0 || tokens[i] >= e->m->shape.n_vocab)
+            return gv_fail(err, GV_FORMAT, i, "id %d at position %d is outside the vocabulary of %d", tokens[i], i, e->m->shape.n_vocab);
     kv_page *pages = gv_try_malloc((size_t)pages_for(n), sizeof *pages, "page table", err);
     if (!pages) return false;
     int32_t n_pages = 0, done = 0;
@@ -459,7 +459,7 @@ bool engine_logits(engine *e, const int32_t *ids, int32_t n, bool all, engine_lo
             pages[n_pages++] = page;
         }
         if (!ok) break;
-        step_run run = {ids + done, m, done, pages, false, all, done + m == n, false};
+        step_run run = {tokens + done, m, done, pages, false, all, done + m == n, false};
         forward_step(e->fwd, &run, 1);
         if (run.bad) ok = gv_fail(err, GV_FORMAT, done, "a value inside the model is not finite, at positions %d to %d", done, done + m - 1);
         for (int32_t i = 0; ok && all && i < m; i++) ok = fn(ctx, done + i, forward_logits(e->fwd, i), err);

@@ -81,6 +81,6 @@ size_t engine_bytes(const model *m, const engine_options *o, int n_threads);
 /* Logits of every position (or the last) of one id sequence, for `gavel logits`: fn gets n_vocab floats a position, in order. Uses the
  * engine's pages; nothing may be in flight. */
 typedef bool engine_logits_fn(void *ctx, int32_t position, const float *logits, gv_err *err);
-bool engine_logits(engine *e, const int32_t *ids, int32_t n, bool all, engine_logits_fn *fn, void *ctx, gv_err *err) GV_MUST_USE;
+bool engine_logits(engine *e, const int32_t *tokens, int32_t n, bool all, engine_logits_fn *fn, void *ctx, gv_err *err) GV_MUST_USE;
 
 #endif

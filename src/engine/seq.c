@@ -21,8 +21,8 @@ void seq_end(seq *s, engine_finish finish, const char *message) {
 
 static void append(seq *s, int32_t id) { s->tokens[s->n_tokens++] = id; }
 
-static void append_all(seq *s, const int32_t *ids, int n) {
-    for (int i = 0; i < n; i++) append(s, ids[i]);
+static void append_all(seq *s, const int32_t *id, int n) {
+    for (int i = 0; i < n; i++) append(s, id[i]);
 }
 
 /* Forces the ending from the start: lead, gap, then a choice. */
@@ -81,15 +81,15 @@ static void watch_trigger(seq *s, const tok *t) {
 }
 
 static void choose(seq *s, sampler *smp, const float *logits) {
-    const int32_t *ids = s->use_bare ? s->ending.bare : s->ending.choice, n_output = s->n_tokens - s->n_prompt;
+    const int32_t *choices = s->use_bare ? s->ending.bare : s->ending.choice, n_output = s->n_tokens - s->n_prompt;
     int index = 0;
-    if (!sample_choice(smp, logits, &s->params, s->tokens, s->n_prompt, s->tokens + s->n_prompt, n_output, ids, s->ending.n_choices,
+    if (!sample_choice(smp, logits, &s->params, s->tokens, s->n_prompt, s->tokens + s->n_prompt, n_output, choices, s->ending.n_choices,
                        &index) ||
-        (s->want_logprobs && !sample_logprobs(smp, logits, ids, s->ending.n_choices, s->result.choice_logprob))) {
+        (s->want_logprobs && !sample_logprobs(smp, logits, choices, s->ending.n_choices, s->result.choice_logprob))) {
         seq_end(s, ENGINE_ERROR, "a logit is not finite");
         return;
     }
-    append(s, ids[index]);
+    append(s, choices[index]);
     s->result.choice = index;
     seq_end(s, ENGINE_STOP, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/kv.h"
 #include "lm/layout.h"
 
 #include <stdio.h>
