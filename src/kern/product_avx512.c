@@ -1,0 +1,437 @@
+/* Products and quantisation with AVX-512 (F, BW, VL, DQ, VNNI): the bits of product_ref.c, lanes over the 16 rows of a group.
+ *
+ * A tile is two groups (32 rows) x 1..6 columns: its integer and float sums stay in registers, each weight vector is unpacked once a tile
+ * and each broadcast dword of activations feeds both groups.  vpdpbusd multiplies u8 weights by s8 activations without saturation; the
+ * offsets that made weights unsigned are taken back through the activations' sums (bsum), exactly.  While a tile runs it prefetches its
+ * share of the next two groups.  Measured on Zen 5: wider tiles spill or wait for loads (docs/SPEED.md).
+ *
+ * The functions over a type and a column count are always inlined with constant arguments, which unrolls them and drops the cases of
+ * other types.  Stateless, any thread. */
+#include "kern/product_internal.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define MAX_COLS 6
+
+typedef struct tile {
+    const uint8_t *w[2]; /* the two groups */
+    const kern_acts *x;
+    int64_t col; /* first column */
+    float *y;    /* output of row 0 of w[0] and the first column */
+    int64_t ldy;
+    __mmask16 mask[2];   /* rows to store */
+    const uint8_t *next; /* this tile's part of the groups that come next, next_bytes to prefetch; may be NULL */
+    size_t next_bytes;
+} tile;
+
+INLINE __m512i load_vec(const uint8_t *p) {
+    return _mm512_load_si512(p);
+}
+
+INLINE __m512 load_halves(const uint8_t *p) {
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
+}
+
+/* Four int8 or two int16 in every lane. */
+INLINE __m512i broadcast_dword(const void *p) {
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* Spreads the prefetch of a tile's next_bytes evenly over n_steps calls of prefetch_step. */
+typedef struct prefetch {
+    const uint8_t *at;
+    int64_t lines, n_steps, credit;
+} prefetch;
+
+INLINE prefetch prefetch_start(const tile *t, int64_t n_steps) {
+    return (prefetch){t->next, (int64_t)(t->next_bytes + 63) / 64, n_steps, 0};
+}
+
+INLINE void prefetch_step(prefetch *p) {
+    for (p->credit += p->lines; p->credit >= p->n_steps; p->credit -= p->n_steps, p->at += 64)
+        _mm_prefetch((const char *)p->at, _MM_HINT_T1);
+}
+
+INLINE void store_tile(const tile *t, const int cols, __m512 f[][2]) {
+    UNROLL for (int c = 0; c < cols; c++) {
+        _mm512_mask_storeu_ps(t->y + c * t->ldy, t->mask[0], f[c][0]);
+        _mm512_mask_storeu_ps(t->y + c * t->ldy + 16, t->mask[1], f[c][1]);
+    }
+}
+
+/* s[c] += the products of one dword of each row with column c's activations at a. */
+INLINE void dot_cols(__m512i s[][2], const int cols, __m512i w0, __m512i w1, const int8_t *a, int64_t k) {
+    UNROLL for (int c = 0; c < cols; c++) {
+        __m512i v = broadcast_dword(a + c * k);
+        s[c][0] = _mm512_dpbusd_epi32(s[c][0], w0, v);
+        s[c][1] = _mm512_dpbusd_epi32(s[c][1], w1, v);
+    }
+}
+
+/* ---- blocks of 32 ---- */
+
+INLINE int record32(const int type) {
+    return type == DT_Q8_0 ? PK_Q8_0 : type == DT_Q4_0 ? PK_Q4_0 : type == DT_Q4_1 ? PK_Q4_1 : type == DT_Q5_0 ? PK_Q5_0 : PK_Q5_1;
+}
+
+/* Vector j (elements 4j..4j+3 of each row) of a record, as u8. */
+INLINE __m512i weights32(const int type, const uint8_t *record, const int j) {
+    if (type == DT_Q8_0) return _mm512_xor_si512(load_vec(record + j * PK_VEC), _mm512_set1_epi8(-128));
+    const int qs = type == DT_Q4_0 ? 0 : type == DT_Q5_1 ? 128 : 64;
+    __m512i v = load_vec(record + qs + (j & 3) * PK_VEC);
+    if (j >= 4) v = _mm512_srli_epi16(v, 4);
+    v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+    if (type == DT_Q5_0 || type == DT_Q5_1) {
+        __m512i qh = load_vec(record + (type == DT_Q5_1 ? 64 : 0)); /* bit j of each byte, moved to bit 4 */
+        qh = j < 4 ? _mm512_slli_epi16(qh, (4 - j) & 7) : _mm512_srli_epi16(qh, (j - 4) & 7);
+        v = _mm512_ternarylogic_epi32(v, qh, _mm512_set1_epi8(16), 0xf8); /* v | (qh & 16) */
+    }
+    return v;
+}
+
+INLINE void tile32(const int type, const int cols, const tile *t) {
+    const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
+    const int offset = type == DT_Q8_0 ? 128 : type == DT_Q4_0 ? 8 : type == DT_Q5_0 ? 16 : 0;
+    const int64_t k = t->x->k, n_blocks = k / 32, record = record32(type);
+    const int8_t *a = t->x->q + t->col * k;
+    const int16_t *bsum = t->x->bsum + t->col * (k / 16);
+    const float *da = t->x->d + t->col * n_blocks;
+    const uint8_t *w0 = t->w[0], *w1 = t->w[1];
+    prefetch pf = prefetch_start(t, n_blocks);
+    __m512 f[MAX_COLS][2];
+    UNROLL for (int c = 0; c < cols; c++) f[c][0] = f[c][1] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < n_blocks; b++, w0 += record, w1 += record, a += 32) {
+        prefetch_step(&pf);
+        __m512i s[MAX_COLS][2], bs[MAX_COLS];
+        UNROLL for (int c = 0; c < cols; c++) {
+            bs[c] = _mm512_madd_epi16(broadcast_dword(bsum + c * (k / 16) + 2 * b), _mm512_set1_epi16((short)(minima ? 1 : -offset)));
+            s[c][0] = s[c][1] = minima ? _mm512_setzero_si512() : bs[c];
+        }
+        UNROLL for (int j = 0; j < 8; j++) dot_cols(s, cols, weights32(type, w0, j), weights32(type, w1, j), a + 4 * j, k);
+        const uint8_t *d0 = minima ? w0 : t->w[0] + n_blocks * record + b * PK_TAIL;
+        const uint8_t *d1 = minima ? w1 : t->w[1] + n_blocks * record + b * PK_TAIL;
+        __m512 dw0 = load_halves(d0), dw1 = load_halves(d1);
+        UNROLL for (int c = 0; c < cols; c++) {
+            __m512 d = _mm512_set1_ps(da[c * n_blocks + b]);
+            f[c][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[c][0]), _mm512_mul_ps(dw0, d), f[c][0]);
+            f[c][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[c][1]), _mm512_mul_ps(dw1, d), f[c][1]);
+            if (minima) {
+                __m512 sum = _mm512_cvtepi32_ps(bs[c]);
+                f[c][0] = _mm512_fmadd_ps(sum, _mm512_mul_ps(load_halves(d0 + 32), d), f[c][0]);
+                f[c][1] = _mm512_fmadd_ps(sum, _mm512_mul_ps(load_halves(d1 + 32), d), f[c][1]);
+            }
+        }
+    }
+    store_tile(t, cols, f);
+}
+
+/* ---- K-quants ---- */
+
+INLINE int record256(const int type) {
+    return type == DT_Q2_K ? PK_Q2_K : type == DT_Q3_K ? PK_Q3_K : type == DT_Q4_K ? PK_Q4_K : type == DT_Q5_K ? PK_Q5_K : PK_Q6_K;
+}
+
+/* Vector j (0..7) of the 32 elements of chunk i (0..7) of a record, as u8: the type's low bits, then its high bits put above them. */
+INLINE __m512i weights256(const int type, const uint8_t *record, int i, const int j) {
+    if (type == DT_Q4_K || type == DT_Q5_K) {
+        const uint8_t *qs = record + (type == DT_Q4_K ? 256 : 768);
+        __m512i v = _mm512_srlv_epi16(load_vec(qs + ((i >> 1) * 8 + j) * PK_VEC), _mm512_set1_epi16((short)(4 * (i & 1))));
+        v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+        if (type == DT_Q4_K) return v;
+        __m512i h = _mm512_rolv_epi32(load_vec(record + 256 + j * PK_VEC), _mm512_set1_epi32((4 - i) & 31)); /* bit i to bit 4 */
+        return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(16), 0xf8);
+    }
+    if (type == DT_Q6_K) {
+        const int half = i >> 2, quarter = i & 3;
+        __m512i v = load_vec(record + (half * 16 + (quarter & 1) * 8 + j) * PK_VEC);
+        v = _mm512_and_si512(_mm512_srlv_epi16(v, _mm512_set1_epi16((short)(4 * (quarter >> 1)))), _mm512_set1_epi8(15));
+        __m512i h = _mm512_rolv_epi32(load_vec(record + 2048 + (half * 8 + j) * PK_VEC), _mm512_set1_epi32((4 - 2 * quarter) & 31));
+        return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(48), 0xf8);
+    }
+    const uint8_t *qs = record + (type == DT_Q2_K ? 320 : 512);
+    __m512i v = _mm512_srlv_epi16(load_vec(qs + ((i >> 2) * 8 + j) * PK_VEC), _mm512_set1_epi16((short)(2 * (i & 3))));
+    v = _mm512_and_si512(v, _mm512_set1_epi8(3));
+    if (type == DT_Q2_K) return v;
+    __m512i h = _mm512_rolv_epi32(load_vec(record + j * PK_VEC), _mm512_set1_epi32((2 - i) & 31)); /* bit i to bit 2 */
+    return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(4), 0xf8);
+}
+
+/* Sub-block scales of one record of one group: sc as int32 lanes by sub-block (8 or 16); pair[p] holds what is multiplied with the sums of
+ * activations, two int16 a lane: -offset * sc (Q3_K, Q6_K) or the minima (Q2_K, Q4_K, Q5_K) of sub-blocks 2p and 2p+1. */
+typedef struct scales {
+    __m512i sc[16], pair[8];
+} scales;
+
+/* Bytes 2h and 2h+1 of each lane as two int16. */
+INLINE __m512i byte_pair(__m512i v, const int h, const bool is_signed) {
+    /* each byte to the upper half of an int16; pshufb counts bytes within 16, so four lanes have four controls */
+    const int lane = 0x01000100, first = 0x01800080 + 2 * h * lane;
+    v = _mm512_shuffle_epi8(v, _mm512_set4_epi32(first + 12 * lane, first + 8 * lane, first + 4 * lane, first));
+    return is_signed ? _mm512_srai_epi16(v, 8) : _mm512_srli_epi16(v, 8);
+}
+
+/* Byte n of each lane as int32. */
+INLINE __m512i byte_lane(__m512i v, const int n, const bool is_signed) {
+    v = _mm512_slli_epi32(v, 24 - 8 * n);
+    return is_signed ? _mm512_srai_epi32(v, 24) : _mm512_srli_epi32(v, 24);
+}
+
+INLINE void load_scales(const int type, const uint8_t *record, scales *out) {
+    const __m512i low4 = _mm512_set1_epi8(15), high2 = _mm512_set1_epi8(48);
+    if (type == DT_Q4_K || type == DT_Q5_K) {
+        /* dwords: 6 bits of sc[0..3] (and the top of sc[4..7]), the same of mn, low nibbles of sc[4..7] and mn[4..7] */
+        const __m512i low6 = _mm512_set1_epi8(63);
+        __m512i v0 = load_vec(record + 64), v1 = load_vec(record + 128), v2 = load_vec(record + 192), sc[2], mn[2];
+        sc[0] = _mm512_and_si512(v0, low6);
+        mn[0] = _mm512_and_si512(v1, low6);
+        sc[1] = _mm512_or_si512(_mm512_and_si512(v2, low4), _mm512_and_si512(_mm512_srli_epi32(v0, 2), high2));
+        mn[1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(v2, 4), low4), _mm512_and_si512(_mm512_srli_epi32(v1, 2), high2));
+        UNROLL for (int s = 0; s < 8; s++) out->sc[s] = byte_lane(sc[s / 4], s % 4, false);
+        UNROLL for (int p = 0; p < 4; p++) out->pair[p] = byte_pair(mn[p / 2], p % 2, false);
+    } else if (type == DT_Q2_K) {
+        UNROLL for (int i = 0; i < 4; i++) {
+            __m512i v = load_vec(record + 64 + i * PK_VEC), sc = _mm512_and_si512(v, low4);
+            __m512i mn = _mm512_and_si512(_mm512_srli_epi32(v, 4), low4);
+            UNROLL for (int n = 0; n < 4; n++) out->sc[4 * i + n] = byte_lane(sc, n, false);
+            UNROLL for (int h = 0; h < 2; h++) out->pair[2 * i + h] = byte_pair(mn, h, false);
+        }
+    } else {
+        /* Q6_K: signed bytes.  Q3_K: low nibbles of s in byte s % 8, high pairs of s in byte s % 4 of the third dword, offset 32. */
+        UNROLL for (int i = 0; i < 4; i++) {
+            __m512i v;
+            if (type == DT_Q6_K) {
+                v = load_vec(record + 3072 + i * PK_VEC);
+            } else {
+                v = _mm512_and_si512(_mm512_srli_epi32(load_vec(record + 1536 + (i & 1) * PK_VEC), 4 * (i >> 1)), low4);
+                __m512i h = load_vec(record + 1664);
+                h = i < 2 ? _mm512_slli_epi32(h, (4 - 2 * i) & 7) : _mm512_srli_epi32(h, (2 * i - 4) & 7);
+                v = _mm512_sub_epi8(_mm512_ternarylogic_epi32(v, h, high2, 0xf8), _mm512_set1_epi8(32));
+            }
+            const int shift = type == DT_Q6_K ? 5 : 2; /* offset 32 or 4 */
+            UNROLL for (int n = 0; n < 4; n++) out->sc[4 * i + n] = byte_lane(v, n, true);
+            UNROLL for (int h = 0; h < 2; h++) out->pair[2 * i + h] =
+                _mm512_sub_epi16(_mm512_setzero_si512(), _mm512_slli_epi16(byte_pair(v, h, true), shift));
+        }
+    }
+}
+
+/* m[c] = sum over pairs of sc0/sc1's pair vectors with the activations' sums of column c in block b. */
+INLINE void dot_sums(const int type, const int cols, __m512i m[][2], const scales *sc0, const scales *sc1, const int16_t *bsum,
+                     int64_t ld) {
+    UNROLL for (int c = 0; c < cols; c++) {
+        __m512i m0 = _mm512_setzero_si512(), m1 = m0;
+        if (type == DT_Q4_K || type == DT_Q5_K) {
+            /* sums of 32: at most 4064, so int16 holds them */
+            __m256i by16 = _mm256_loadu_si256((const __m256i *)(bsum + c * ld));
+            __m128i by32 = _mm256_cvtepi32_epi16(_mm256_madd_epi16(by16, _mm256_set1_epi16(1)));
+            __m512i all = _mm512_broadcast_i32x4(by32);
+            m0 = _mm512_dpwssd_epi32(m0, sc0->pair[0], _mm512_shuffle_epi32(all, 0x00));
+            m1 = _mm512_dpwssd_epi32(m1, sc1->pair[0], _mm512_shuffle_epi32(all, 0x00));
+            m0 = _mm512_dpwssd_epi32(m0, sc0->pair[1], _mm512_shuffle_epi32(all, 0x55));
+            m1 = _mm512_dpwssd_epi32(m1, sc1->pair[1], _mm512_shuffle_epi32(all, 0x55));
+            m0 = _mm512_dpwssd_epi32(m0, sc0->pair[2], _mm512_shuffle_epi32(all, 0xaa));
+            m1 = _mm512_dpwssd_epi32(m1, sc1->pair[2], _mm512_shuffle_epi32(all, 0xaa));
+            m0 = _mm512_dpwssd_epi32(m0, sc0->pair[3], _mm512_shuffle_epi32(all, 0xff));
+            m1 = _mm512_dpwssd_epi32(m1, sc1->pair[3], _mm512_shuffle_epi32(all, 0xff));
+        } else {
+            UNROLL for (int p = 0; p < 8; p++) {
+                __m512i v = broadcast_dword(bsum + c * ld + 2 * p);
+                m0 = _mm512_dpwssd_epi32(m0, sc0->pair[p], v);
+                m1 = _mm512_dpwssd_epi32(m1, sc1->pair[p], v);
+            }
+        }
+        m[c][0] = m0;
+        m[c][1] = m1;
+    }
+}
+
+INLINE void scale_sums(const int cols, __m512i total[][2], __m512i s[][2], __m512i sc0, __m512i sc1) {
+    UNROLL for (int c = 0; c < cols; c++) {
+        total[c][0] = _mm512_add_epi32(total[c][0], _mm512_mullo_epi32(s[c][0], sc0));
+        total[c][1] = _mm512_add_epi32(total[c][1], _mm512_mullo_epi32(s[c][1], sc1));
+        s[c][0] = s[c][1] = _mm512_setzero_si512();
+    }
+}
+
+INLINE void tile256(const int type, const int cols, const tile *t) {
+    const bool minima = type == DT_Q2_K || type == DT_Q4_K || type == DT_Q5_K, by16 = type != DT_Q4_K && type != DT_Q5_K;
+    const int64_t k = t->x->k, n_blocks = k / 256, record = record256(type);
+    const int8_t *a = t->x->q + t->col * k;
+    const int16_t *bsum = t->x->bsum + t->col * (k / 16);
+    const float *da = t->x->d + t->col * n_blocks;
+    const uint8_t *w0 = t->w[0], *w1 = t->w[1];
+    prefetch pf = prefetch_start(t, n_blocks * 8);
+    scales sc0, sc1;
+    __m512 f[MAX_COLS][2];
+    UNROLL for (int c = 0; c < cols; c++) f[c][0] = f[c][1] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < n_blocks; b++, w0 += record, w1 += record, bsum += 16) {
+        __m512i m[MAX_COLS][2], total[MAX_COLS][2], s[MAX_COLS][2];
+        load_scales(type, w0, &sc0);
+        load_scales(type, w1, &sc1);
+        dot_sums(type, cols, m, &sc0, &sc1, bsum, k / 16);
+        /* The float sums are touched once a block: let them wait in memory while the integer sums have the registers. */
+        __asm__ volatile("" : "+m"(f), "+m"(sc0), "+m"(sc1), "+m"(m));
+        UNROLL for (int c = 0; c < cols; c++) {
+            s[c][0] = s[c][1] = _mm512_setzero_si512();
+            total[c][0] = minima ? s[c][0] : m[c][0];
+            total[c][1] = minima ? s[c][0] : m[c][1];
+        }
+        for (int i = 0; i < 8; i++, a += 32) {
+            prefetch_step(&pf);
+            UNROLL for (int j = 0; j < 4; j++) dot_cols(s, cols, weights256(type, w0, i, j), weights256(type, w1, i, j), a + 4 * j, k);
+            if (by16) scale_sums(cols, total, s, sc0.sc[2 * i], sc1.sc[2 * i]);
+            UNROLL for (int j = 4; j < 8; j++) dot_cols(s, cols, weights256(type, w0, i, j), weights256(type, w1, i, j), a + 4 * j, k);
+            scale_sums(cols, total, s, sc0.sc[by16 ? 2 * i + 1 : i], sc1.sc[by16 ? 2 * i + 1 : i]);
+        }
+        const uint8_t *d0 = minima ? w0 : t->w[0] + n_blocks * record + b * PK_TAIL;
+        const uint8_t *d1 = minima ? w1 : t->w[1] + n_blocks * record + b * PK_TAIL;
+        __m512 dw0 = load_halves(d0), dw1 = load_halves(d1);
+        UNROLL for (int c = 0; c < cols; c++) {
+            __m512 d = _mm512_set1_ps(da[c * n_blocks + b]);
+            f[c][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[c][0]), _mm512_mul_ps(dw0, d), f[c][0]);
+            f[c][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[c][1]), _mm512_mul_ps(dw1, d), f[c][1]);
+            if (minima) {
+                f[c][0] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(m[c][0]), _mm512_mul_ps(load_halves(d0 + 32), d), f[c][0]);
+                f[c][1] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(m[c][1]), _mm512_mul_ps(load_halves(d1 + 32), d), f[c][1]);
+            }
+        }
+    }
+    store_tile(t, cols, f);
+}
+
+/* ---- F32, F16, BF16 ---- */
+
+INLINE __m512 plain_weights(const int type, const uint8_t *group, int64_t k) {
+    if (type == DT_F32) return _mm512_load_ps(group + 64 * k);
+    if (type == DT_F16) return load_halves(group + 32 * k);
+    __m512i v = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(group + 32 * k)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+INLINE void tile_plain(const int type, const int cols, const tile *t) {
+    const int64_t k_end = t->x->k;
+    const float *x = t->x->f32 + t->col * k_end;
+    prefetch pf = prefetch_start(t, (k_end + 15) / 16);
+    __m512 f[MAX_COLS][2];
+    UNROLL for (int c = 0; c < cols; c++) f[c][0] = f[c][1] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < k_end; k++) {
+        if ((k & 15) == 0) prefetch_step(&pf);
+        __m512 w0 = plain_weights(type, t->w[0], k), w1 = plain_weights(type, t->w[1], k);
+        UNROLL for (int c = 0; c < cols; c++) {
+            __m512 v = _mm512_set1_ps(x[c * k_end + k]);
+            f[c][0] = _mm512_fmadd_ps(w0, v, f[c][0]);
+            f[c][1] = _mm512_fmadd_ps(w1, v, f[c][1]);
+        }
+    }
+    store_tile(t, cols, f);
+}
+
+/* ---- dispatch by type and columns ---- */
+
+typedef void tile_fn(const tile *t);
+
+#define TILE(body, type, cols)                                                                                                             \
+    static __attribute__((noinline)) void tile_##type##_##cols(const tile *t) {                                                            \
+        body(DT_##type, cols, t);                                                                                                          \
+    }
+#define TILES(body, type)                                                                                                                  \
+    TILE(body, type, 1) TILE(body, type, 2) TILE(body, type, 3) TILE(body, type, 4) TILE(body, type, 5) TILE(body, type, 6)
+#define TILE_ROW(type) [DT_##type] = {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4, tile_##type##_5, tile_##type##_6}
+
+TILES(tile_plain, F32)
+TILES(tile_plain, F16)
+TILES(tile_plain, BF16)
+TILES(tile32, Q4_0)
+TILES(tile32, Q4_1)
+TILES(tile32, Q5_0)
+TILES(tile32, Q5_1)
+TILES(tile32, Q8_0)
+TILES(tile256, Q2_K)
+TILES(tile256, Q3_K)
+TILES(tile256, Q4_K)
+TILES(tile256, Q5_K)
+TILES(tile256, Q6_K)
+
+static tile_fn *const tiles[DT_COUNT][MAX_COLS] = {
+    TILE_ROW(F32),  TILE_ROW(F16),  TILE_ROW(BF16), TILE_ROW(Q4_0), TILE_ROW(Q4_1), TILE_ROW(Q5_0), TILE_ROW(Q5_1),
+    TILE_ROW(Q8_0), TILE_ROW(Q2_K), TILE_ROW(Q3_K), TILE_ROW(Q4_K), TILE_ROW(Q5_K), TILE_ROW(Q6_K),
+};
+
+static __mmask16 rows_mask(const kern_matrix *w, int64_t g) {
+    int64_t left = w->rows - g * KERN_GROUP;
+    return left >= KERN_GROUP ? (__mmask16)0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+}
+
+static void product(const kern_matrix *w, const kern_acts *x, float *y, int64_t ldy, int64_t g0, int64_t g1) {
+    int n_tiles = (x->n + MAX_COLS - 1) / MAX_COLS;
+    for (int64_t g = g0; g < g1; g += 2) {
+        /* A last single group is computed twice side by side and stored once. */
+        bool two = g + 1 < g1;
+        const uint8_t *group = w->data + (size_t)g * w->group_bytes;
+        tile t = {
+            .w = {group, group + (two ? w->group_bytes : 0)}, .x = x, .ldy = ldy, .mask = {rows_mask(w, g), two ? rows_mask(w, g + 1) : 0}};
+        size_t next_bytes = w->group_bytes * (size_t)(g + 3 < g1 ? 2 : g + 2 < g1 ? 1 : 0);
+        for (int i = 0; i < n_tiles; i++) {
+            int from = (int)((int64_t)x->n * i / n_tiles), to = (int)((int64_t)x->n * (i + 1) / n_tiles);
+            t.col = from;
+            t.y = y + from * ldy + g * KERN_GROUP;
+            if (next_bytes) {
+                size_t part = next_bytes / (size_t)n_tiles;
+                t.next = group + 2 * w->group_bytes + part * (size_t)i;
+                t.next_bytes = part;
+            }
+            tiles[w->type][to - from - 1](&t);
+        }
+    }
+}
+
+/* ---- activations ---- */
+
+/* n is 32 or 256. */
+INLINE bool quant_block(const float *x, const int n, int8_t *q, float *d, int16_t *bsum) {
+    const __m512i abs_bits = _mm512_set1_epi32(0x7fffffff);
+    __m512i max_bits = _mm512_setzero_si512();
+    /* Magnitudes compare as integers; infinities and NaN are above all finite ones. */
+    UNROLL for (int i = 0; i < n; i += 16) max_bits = _mm512_max_epi32(max_bits, _mm512_and_si512(_mm512_loadu_si512(x + i), abs_bits));
+    int32_t bits = _mm512_reduce_max_epi32(max_bits);
+    float amax;
+    memcpy(&amax, &bits, sizeof amax);
+    bool finite = bits < 0x7f800000;
+    if (!finite || amax < PK_ACT_MIN) {
+        memset(q, 0, (size_t)n);
+        memset(bsum, 0, (size_t)(n / 16) * sizeof *bsum);
+        *d = 0.0f;
+        return finite;
+    }
+    *d = amax / 127.0f;
+    const __m512 id = _mm512_set1_ps(127.0f / amax), top = _mm512_set1_ps(127.0f), bottom = _mm512_set1_ps(-127.0f);
+    UNROLL for (int i = 0; i < n; i += 16) {
+        __m512 v = _mm512_max_ps(_mm512_min_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), id), top), bottom);
+        __m512i r = _mm512_cvtps_epi32(v);
+        _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtepi32_epi8(r));
+        bsum[i / 16] = (int16_t)_mm512_reduce_add_epi32(r);
+    }
+    return true;
+}
+
+static bool quant32(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum) {
+    bool ok = true;
+    for (int64_t i = 0; i < k; i += 32) ok &= quant_block(x + i, 32, q + i, d + i / 32, bsum + i / 16);
+    return ok;
+}
+
+static bool quant256(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum) {
+    bool ok = true;
+    for (int64_t i = 0; i < k; i += 256) ok &= quant_block(x + i, 256, q + i, d + i / 256, bsum + i / 16);
+    return ok;
+}
+
+const kern_product_ops kern_product_avx512 = {quant32, quant256, product};
