@@ -1,5 +1,5 @@
 /* See str.h: SHA-256 as FIPS 180-4 defines it.  Whole models are hashed (gigabytes), so x86 CPUs that have the SHA instructions use them;
- * both paths give the same bytes (tests/unit/test_base_sha256.c compares them). */
+ * both paths give the same bytes (tests/unit/test_base_str.c compares them). */
 #include "base/str.h"
 
 #if defined(__x86_64__)
