@@ -111,7 +111,7 @@ typedef struct rows_writer rows_writer;
 
 /* Can rows be written there?  GV_UNSUPPORTED for .parquet and folders, GV_USAGE for other suffixes, GV_IO if the folder is absent. */
 bool rows_writer_check(const char *path, gv_err *err) GV_MUST_USE;
-/* Suffix decides: .jsonl or .csv.  CSV needs its columns here (CRLF-free RFC 4180, header first); JSONL ignores them. The file appears at
+/* Suffix decides: .jsonl or .csv.  CSV needs its columns here (RFC 4180 with LF line ends, header first); JSONL ignores them. The file appears at
  * commit, atomically. */
 rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_columns, gv_err *err) GV_MUST_USE;
 /* JSONL: the cells in order.  CSV: cells by name, absent ones empty; GV_STATE for a name that is not a column of the writer. */
