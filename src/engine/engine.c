@@ -24,23 +24,27 @@ struct engine {
     seq *queue_head;    /* waiting, oldest first */
     seq **running;      /* [max_batch], oldest first */
     int n_running, n_waiting;
-    seq *finished;      /* ended since the last step */
-    seq *reported;      /* results handed out, freed at the next step */
+    seq *finished; /* ended since the last step */
+    seq *reported; /* results handed out, freed at the next step */
     engine_result *results;
     size_t n_results, cap_results;
     uint64_t n_submitted;
-    step_run *runs;     /* [max_batch] of the step */
-    seq **run_seq;      /* [max_batch] */
-    int *run_row;       /* [max_batch] row of logits, -1 for none */
+    step_run *runs; /* [max_batch] of the step */
+    seq **run_seq;  /* [max_batch] */
+    int *run_row;   /* [max_batch] row of logits, -1 for none */
     int n_runs;
     engine_stats stats;
 };
 
 /* ---- life of an engine ---- */
 
-static int max_logits(const engine_options *o) { return o->max_batch > 64 ? o->max_batch : 64; }
+static int max_logits(const engine_options *o) {
+    return o->max_batch > 64 ? o->max_batch : 64;
+}
 
-static int32_t pages_for(int64_t tokens) { return (int32_t)((tokens + PAGE - 1) / PAGE); }
+static int32_t pages_for(int64_t tokens) {
+    return (int32_t)((tokens + PAGE - 1) / PAGE);
+}
 
 size_t engine_bytes(const model *m, const engine_options *o, int n_threads) {
     kv_shape shape = {m->shape.n_layer, m->shape.n_head_kv, m->shape.head_dim, o->kv_type};
@@ -356,9 +360,13 @@ static void make_step(engine *e) {
 
 static void advance_part(void *ctx, int64_t begin, int64_t end, int worker) {
     engine *e = ctx;
-    for (int64_t i = begin; i < end; i++)
-        if (e->run_row[i] >= 0 && !e->runs[i].bad && e->run_seq[i]->phase != SEQ_DONE)
-            seq_advance(e->run_seq[i], e->samplers[worker], e->t, forward_logits(e->fwd, e->run_row[i]));
+    for (int64_t i = begin; i < end; i++) {
+        seq *s = e->run_seq[i];
+        if (e->run_row[i] < 0 || e->runs[i].bad || s->phase == SEQ_DONE) continue;
+        const float *logits = forward_logits(e->fwd, e->run_row[i]);
+        if (e->o.on_logits) e->o.on_logits(e->o.on_logits_ctx, s->id, s->n_tokens - 1, logits);
+        seq_advance(s, e->samplers[worker], e->t, logits);
+    }
 }
 
 /* Counts what was computed and makes finished pages usable by others. */
@@ -461,7 +469,8 @@ bool engine_logits(engine *e, const int32_t *tokens, int32_t n, bool all, engine
         if (!ok) break;
         step_run run = {tokens + done, m, done, pages, false, all, done + m == n, false};
         forward_step(e->fwd, &run, 1);
-        if (run.bad) ok = gv_fail(err, GV_FORMAT, done, "a value inside the model is not finite, at positions %d to %d", done, done + m - 1);
+        if (run.bad)
+            ok = gv_fail(err, GV_FORMAT, done, "a value inside the model is not finite, at positions %d to %d", done, done + m - 1);
         for (int32_t i = 0; ok && all && i < m; i++) ok = fn(ctx, done + i, forward_logits(e->fwd, i), err);
         if (ok && !all && run.want_logits) ok = fn(ctx, n - 1, forward_logits(e->fwd, 0), err);
         done += m;

@@ -17,8 +17,8 @@
  * taken; if white space already follows it, `bare` choices are taken without the gap; if other text follows within the same token, that
  * token is replaced by the rest of the trigger.  If the model ends, or max_tokens leaves room for the ending only, `lead` is forced. */
 typedef struct engine_ending {
-    char trigger[32];            /* text, NUL-terminated */
-    int32_t lead[32], gap[8];    /* ids */
+    char trigger[32];         /* text, NUL-terminated */
+    int32_t lead[32], gap[8]; /* ids */
     int n_lead, n_gap, n_choices;
     int32_t choice[16], bare[16]; /* one id each */
 } engine_ending;
@@ -28,10 +28,10 @@ typedef struct engine_request {
     const int32_t *prompt; /* n_prompt >= 1 ids, BOS included; copied */
     int32_t n_prompt;
     sample_params params;
-    int32_t max_tokens;    /* >= 1, ending included */
+    int32_t max_tokens;          /* >= 1, ending included */
     const engine_ending *ending; /* copied; NULL = none */
     bool want_choice_logprobs;
-    bool ignore_eog;       /* measurements: always max_tokens tokens */
+    bool ignore_eog; /* measurements: always max_tokens tokens */
 } engine_request;
 
 typedef enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_TOO_LONG, ENGINE_ERROR } engine_finish;
@@ -39,10 +39,10 @@ typedef enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGIN
 typedef struct engine_result {
     uint64_t id;
     engine_finish finish;
-    char message[256];      /* for TOO_LONG and ERROR */
-    const int32_t *tokens;  /* generated, without the end-of-turn token */
+    char message[256];     /* for TOO_LONG and ERROR */
+    const int32_t *tokens; /* generated, without the end-of-turn token */
     int32_t n_tokens, n_prompt, n_cached;
-    int choice;             /* -1 without an ending */
+    int choice; /* -1 without an ending */
     bool forced;
     double choice_logprob[16];
     int64_t wait_us, prefill_us, decode_us;
@@ -51,13 +51,16 @@ typedef struct engine_result {
 typedef struct engine_options {
     const kern_ops *kern;
     kern_kv_type kv_type;
-    int max_batch;       /* sequences that run at a time */
-    int step_tokens;     /* budget of tokens a step, >= max_batch */
-    int prompt_chunk;    /* most prompt tokens of one sequence a step; 0 = no limit but the budget */
-    int64_t max_ctx;     /* longest sequence */
-    int32_t n_pages;     /* K/V pages; at least ctx/32 + 1 */
+    int max_batch;    /* sequences that run at a time */
+    int step_tokens;  /* budget of tokens a step, >= max_batch */
+    int prompt_chunk; /* most prompt tokens of one sequence a step; 0 = no limit but the budget */
+    int64_t max_ctx;  /* longest sequence */
+    int32_t n_pages;  /* K/V pages; at least ctx/32 + 1 */
     bool no_prefix_cache;
-    bool check_kv;       /* run kv_check after every step (tests) */
+    bool check_kv; /* run kv_check after every step (tests) */
+    /* Sees every row of logits a token was chosen from; sequences of one step on different threads (tests).  NULL = none. */
+    void (*on_logits)(void *ctx, uint64_t id, int32_t position, const float *logits);
+    void *on_logits_ctx;
 } engine_options;
 
 typedef struct engine_stats {

@@ -14,21 +14,21 @@ typedef enum seq_phase {
 
 /* One request on its way.  tokens = prompt then output; the first n_done of them have K and V in pages. */
 typedef struct seq {
-    struct seq *next; /* in the queue, oldest first */
+    struct seq *next;   /* in the queue, oldest first */
     uint64_t id, order; /* order of submission: the youngest has the largest */
     int32_t *tokens;
     int32_t n_tokens, n_prompt, n_done, limit; /* limit: most tokens, prompt included */
-    kv_page *pages;    /* [n_pages] */
+    kv_page *pages;                            /* [n_pages] */
     int32_t n_pages;
     int32_t n_shared_tokens; /* prompt tokens taken from the tree instead of computed */
-    bool restarted;    /* was preempted: what it attaches now is no longer counted as shared */
-    bool keep_kv;      /* the next run recomputes the last prompt token over a shared page */
+    bool restarted;          /* was preempted: what it attaches now is no longer counted as shared */
+    bool keep_kv;            /* the next run recomputes the last prompt token over a shared page */
     sample_params params;
     bool has_ending, want_logprobs, ignore_eog;
     engine_ending ending;
     seq_phase phase;
     bool use_bare;
-    char tail[64];     /* last bytes of the output text, where the trigger may be under way */
+    char tail[64]; /* last bytes of the output text, where the trigger may be under way */
     size_t n_tail;
     engine_result result;
     int64_t submitted_us, admitted_us, first_us; /* 0 = not yet */

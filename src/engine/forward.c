@@ -119,7 +119,9 @@ static void prepare_column(forward *f, const float *src, int64_t width, int c, u
     if (!ok) f->bad[c] = true;
 }
 
-static unsigned kind_bit(const kern_matrix *w) { return 1u << kern_act_kind_of(w->type); }
+static unsigned kind_bit(const kern_matrix *w) {
+    return 1u << kern_act_kind_of(w->type);
+}
 
 typedef struct column_phase {
     forward *f;
@@ -183,8 +185,16 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
     const int run_index = f->block_run[block], t0 = f->block_first[block], group = s->n_head / s->n_head_kv;
     const step_run *run = &f->runs[run_index];
     const int64_t q_width = (int64_t)s->n_head * s->head_dim;
-    kern_attn a = {.kv_type = f->kv_type, .head_dim = s->head_dim, .q = w->q, .out = w->out, .first = w->first, .n_keys = w->n_keys,
-                   .k_page = w->k_page, .v_page = w->v_page, .scale = f->scale, .scratch = w->scores,
+    kern_attn a = {.kv_type = f->kv_type,
+                   .head_dim = s->head_dim,
+                   .q = w->q,
+                   .out = w->out,
+                   .first = w->first,
+                   .n_keys = w->n_keys,
+                   .k_page = w->k_page,
+                   .v_page = w->v_page,
+                   .scale = f->scale,
+                   .scratch = w->scores,
                    .scratch_stride = (size_t)f->max_pos};
     int last_pos = 0;
     for (int t = t0; t < t0 + f->tokens_a_block && t < f->n_tokens && f->run_of[t] == run_index; t++) {
@@ -268,7 +278,11 @@ static void run_layer(forward *f, int index, const float *residual) {
     const model_layer *l = f->layer = &f->m->layer[index];
     const int n = f->n_tokens;
     f->layer_index = index;
-    column_phase norm = {.f = f, .weight = l->attn_norm, .residual = residual, .src = f->act.f32, .width = s->n_embd,
+    column_phase norm = {.f = f,
+                         .weight = l->attn_norm,
+                         .residual = residual,
+                         .src = f->act.f32,
+                         .width = s->n_embd,
                          .kinds = kind_bit(&l->attn_q) | kind_bit(&l->attn_k) | kind_bit(&l->attn_v)};
     pool_run(f->threads, column_part, &norm, n);
     run_products(f, (product_job[]){{&l->attn_q, f->q}, {&l->attn_k, f->k}, {&l->attn_v, f->v}}, 3, n);
@@ -278,7 +292,11 @@ static void run_layer(forward *f, int index, const float *residual) {
     column_phase out = {.f = f, .src = f->attn, .width = l->attn_output.cols, .kinds = kind_bit(&l->attn_output)};
     pool_run(f->threads, column_part, &out, n);
     run_products(f, (product_job[]){{&l->attn_output, f->branch}}, 1, n);
-    column_phase ffn = {.f = f, .weight = l->ffn_norm, .residual = f->branch, .src = f->act.f32, .width = s->n_embd,
+    column_phase ffn = {.f = f,
+                        .weight = l->ffn_norm,
+                        .residual = f->branch,
+                        .src = f->act.f32,
+                        .width = s->n_embd,
                         .kinds = kind_bit(&l->ffn_gate) | kind_bit(&l->ffn_up)};
     pool_run(f->threads, column_part, &ffn, n);
     run_products(f, (product_job[]){{&l->ffn_gate, f->gate}, {&l->ffn_up, f->up}}, 2, n);
@@ -295,8 +313,13 @@ void forward_step(forward *f, step_run *runs, int n_runs) {
     pool_run(f->threads, embed_part, f, f->n_tokens);
     for (int i = 0; i < s->n_layer; i++) run_layer(f, i, i ? f->branch : NULL);
     if (f->n_out > 0) {
-        column_phase norm = {.f = f, .weight = f->m->output_norm, .residual = f->branch, .src = f->act.f32, .pick = f->out_token,
-                             .width = s->n_embd, .kinds = kind_bit(&f->m->output)};
+        column_phase norm = {.f = f,
+                             .weight = f->m->output_norm,
+                             .residual = f->branch,
+                             .src = f->act.f32,
+                             .pick = f->out_token,
+                             .width = s->n_embd,
+                             .kinds = kind_bit(&f->m->output)};
         pool_run(f->threads, column_part, &norm, f->n_out);
         collect_bad(f, f->out_token, f->n_out);
         run_products(f, (product_job[]){{&f->m->output, f->logits}}, 1, f->n_out);
@@ -304,7 +327,9 @@ void forward_step(forward *f, step_run *runs, int n_runs) {
     gv_alloc_guard(false);
 }
 
-const float *forward_logits(const forward *f, int row) { return f->logits + (int64_t)row * f->m->shape.n_vocab; }
+const float *forward_logits(const forward *f, int row) {
+    return f->logits + (int64_t)row * f->m->shape.n_vocab;
+}
 
 /* ---- scratch ---- */
 
@@ -372,8 +397,8 @@ size_t forward_bytes(const model *m, int max_tokens, int max_logits, int64_t max
     return s.at;
 }
 
-forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const kern_ops *kern, pool *threads, int max_tokens,
-                     int max_logits, int max_runs, int64_t max_pos, gv_err *err) {
+forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const kern_ops *kern, pool *threads, int max_tokens, int max_logits,
+                     int max_runs, int64_t max_pos, gv_err *err) {
     forward *f = gv_xmalloc(sizeof *f);
     *f = shape_scratch(m, max_tokens, max_logits, max_runs, max_pos, pool_threads(threads));
     f->kv = kv;

@@ -22,8 +22,8 @@ typedef struct step_run {
 
 typedef struct forward forward;
 /* max_tokens: new tokens a step; max_logits: rows of logits a step; max_runs: sequences a step; max_pos: longest sequence. */
-forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const kern_ops *kern, pool *threads, int max_tokens,
-                     int max_logits, int max_runs, int64_t max_pos, gv_err *err) GV_MUST_USE;
+forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const kern_ops *kern, pool *threads, int max_tokens, int max_logits,
+                     int max_runs, int64_t max_pos, gv_err *err) GV_MUST_USE;
 void forward_free(forward *f);
 /* Bytes of scratch that forward_new would take. */
 size_t forward_bytes(const model *m, int max_tokens, int max_logits, int64_t max_pos, int n_threads);

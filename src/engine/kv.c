@@ -40,7 +40,9 @@ struct kv_pool {
     uint32_t table_mask;
 };
 
-static size_t element_bytes(kern_kv_type type) { return type == KERN_KV_F32 ? 4 : 2; }
+static size_t element_bytes(kern_kv_type type) {
+    return type == KERN_KV_F32 ? 4 : 2;
+}
 
 size_t kv_page_bytes(const kv_shape *s) {
     return (size_t)s->n_layer * (size_t)s->n_head_kv * 2 * (size_t)s->head_dim * PAGE_TOKENS * element_bytes(s->type);
@@ -94,7 +96,9 @@ void *kv_page_k(const kv_pool *p, kv_page page, int layer, int head) {
     return p->data + (size_t)page * p->page_bytes + slab * p->slab_bytes;
 }
 
-void *kv_page_v(const kv_pool *p, kv_page page, int layer, int head) { return (uint8_t *)kv_page_k(p, page, layer, head) + p->slab_bytes; }
+void *kv_page_v(const kv_pool *p, kv_page page, int layer, int head) {
+    return (uint8_t *)kv_page_k(p, page, layer, head) + p->slab_bytes;
+}
 
 /* ---- the hash table of nodes ---- */
 
@@ -139,18 +143,24 @@ static void list_push(kv_pool *p, kv_page page) {
     kv_node *n = &p->node[page];
     n->prev = p->newest;
     n->next = KV_NONE;
-    if (p->newest != KV_NONE) p->node[p->newest].next = page;
-    else p->oldest = page;
+    if (p->newest != KV_NONE)
+        p->node[p->newest].next = page;
+    else
+        p->oldest = page;
     p->newest = page;
     p->n_cached++;
 }
 
 static void list_remove(kv_pool *p, kv_page page) {
     kv_node *n = &p->node[page];
-    if (n->prev != KV_NONE) p->node[n->prev].next = n->next;
-    else p->oldest = n->next;
-    if (n->next != KV_NONE) p->node[n->next].prev = n->prev;
-    else p->newest = n->prev;
+    if (n->prev != KV_NONE)
+        p->node[n->prev].next = n->next;
+    else
+        p->oldest = n->next;
+    if (n->next != KV_NONE)
+        p->node[n->next].prev = n->prev;
+    else
+        p->newest = n->prev;
     p->n_cached--;
 }
 
@@ -187,12 +197,18 @@ void kv_page_share(kv_pool *p, kv_page page) {
 void kv_page_release(kv_pool *p, kv_page page) {
     kv_node *n = &p->node[page];
     if (--n->refs > 0) return;
-    if (n->in_tree) list_push(p, page);
-    else p->free[p->n_free++] = page;
+    if (n->in_tree)
+        list_push(p, page);
+    else
+        p->free[p->n_free++] = page;
 }
 
-int32_t kv_pages_available(const kv_pool *p) { return p->n_free + p->n_cached; }
-int32_t kv_pages_total(const kv_pool *p) { return p->n_pages; }
+int32_t kv_pages_available(const kv_pool *p) {
+    return p->n_free + p->n_cached;
+}
+int32_t kv_pages_total(const kv_pool *p) {
+    return p->n_pages;
+}
 
 void kv_tree_enter(kv_pool *p, kv_page parent, kv_page page, const int32_t *tokens) {
     kv_node *n = &p->node[page];
@@ -207,10 +223,18 @@ void kv_tree_enter(kv_pool *p, kv_page parent, kv_page page, const int32_t *toke
     p->table[i] = page;
 }
 
-void kv_tree_set_ready(kv_pool *p, kv_page page) { p->node[page].ready = true; }
-bool kv_tree_ready(const kv_pool *p, kv_page page) { return p->node[page].ready; }
-bool kv_tree_has(const kv_pool *p, kv_page page) { return p->node[page].in_tree; }
-void kv_tree_leave(kv_pool *p, kv_page page) { tree_remove(p, page); }
+void kv_tree_set_ready(kv_pool *p, kv_page page) {
+    p->node[page].ready = true;
+}
+bool kv_tree_ready(const kv_pool *p, kv_page page) {
+    return p->node[page].ready;
+}
+bool kv_tree_has(const kv_pool *p, kv_page page) {
+    return p->node[page].in_tree;
+}
+void kv_tree_leave(kv_pool *p, kv_page page) {
+    tree_remove(p, page);
+}
 
 /* ---- invariants ---- */
 
@@ -254,6 +278,7 @@ bool kv_check(const kv_pool *p, gv_err *err) {
         return gv_fail(err, GV_STATE, -1, "KV tree: %d nodes, %d in the table, %lld child links, %lld parents", nodes, in_table,
                        (long long)children, (long long)linked);
     if (used + p->n_cached + p->n_free != p->n_pages)
-        return gv_fail(err, GV_STATE, -1, "KV pool: %d used + %d cached + %d free is not %d pages", used, p->n_cached, p->n_free, p->n_pages);
+        return gv_fail(err, GV_STATE, -1, "KV pool: %d used + %d cached + %d free is not %d pages", used, p->n_cached, p->n_free,
+                       p->n_pages);
     return true;
 }

@@ -12,7 +12,9 @@ enum { MAX_LAYERS = 1024, MAX_HEADS = 1024, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 <
 
 static const model_arch *const archs[] = {&model_arch_llama, &model_arch_qwen2};
 
-void model_key(char key[96], const char *arch, const char *suffix) { snprintf(key, 96, "%s.%s", arch, suffix); }
+void model_key(char key[96], const char *arch, const char *suffix) {
+    snprintf(key, 96, "%s.%s", arch, suffix);
+}
 
 /* ---- hyperparameters ---- */
 
@@ -50,8 +52,8 @@ static bool read_scaling(const gguf *g, const char *arch, model_shape *s, gv_err
     s->rope_divide = 1;
     if (!found || sv_is(type, "none")) return true;
     if (!sv_is(type, "linear"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"" SV_FMT "\": this version computes none, linear and llama3 (rope_freqs.weight)", key,
-                       SV_ARG(type));
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"" SV_FMT "\": this version computes none, linear and llama3 (rope_freqs.weight)",
+                       key, SV_ARG(type));
     return get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &s->rope_divide, err);
 }
 
@@ -73,8 +75,8 @@ static bool read_shape(const gguf *g, const model_arch *arch, model_shape *s, gv
     int64_t value_dim = head_dim;
     if (!get_int(g, a, "attention.value_length", 1, MAX_HEAD_DIM, false, &value_dim, err)) return false;
     if (head_dim < 2 || head_dim > MAX_HEAD_DIM || head_dim % 2 != 0 || value_dim != head_dim)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: head width %lld for keys and %lld for values; even, equal and 2 to %d are supported", a,
-                       (long long)head_dim, (long long)value_dim, MAX_HEAD_DIM);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: head width %lld for keys and %lld for values; even, equal and 2 to %d are supported",
+                       a, (long long)head_dim, (long long)value_dim, MAX_HEAD_DIM);
     rot = head_dim;
     if (!get_int(g, a, "rope.dimension_count", 2, head_dim, false, &rot, err)) return false;
     if (rot % 2 != 0) return gv_fail(err, GV_FORMAT, -1, "%s.rope.dimension_count = %lld is odd", a, (long long)rot);
@@ -92,9 +94,9 @@ static bool read_shape(const gguf *g, const model_arch *arch, model_shape *s, gv
 typedef struct binder {
     model *m;
     pool *threads;
-    bool packing;  /* second pass */
-    size_t at;     /* bytes of packed memory given out */
-    bool *used;    /* [n_tensors] */
+    bool packing; /* second pass */
+    size_t at;    /* bytes of packed memory given out */
+    bool *used;   /* [n_tensors] */
     gv_err *err;
 } binder;
 
@@ -169,17 +171,26 @@ static bool bind_layer(binder *b, const model_arch *arch, int i) {
     const model_shape *s = &b->m->shape;
     model_layer *l = &b->m->layer[i];
     const int64_t embd = s->n_embd, ff = s->n_ff, q = (int64_t)s->n_head * s->head_dim, kv = (int64_t)s->n_head_kv * s->head_dim;
-    const struct { const char *part; float **to; int64_t n; bool required, allowed; } vectors[] = {
+    const struct {
+        const char *part;
+        float **to;
+        int64_t n;
+        bool required, allowed;
+    } vectors[] = {
         {"attn_norm.weight", &l->attn_norm, embd, true, true},
         {"ffn_norm.weight", &l->ffn_norm, embd, true, true},
         {"attn_q.bias", &l->bias_q, q, arch->qkv_bias_required, arch->qkv_bias_allowed},
         {"attn_k.bias", &l->bias_k, kv, arch->qkv_bias_required, arch->qkv_bias_allowed},
         {"attn_v.bias", &l->bias_v, kv, arch->qkv_bias_required, arch->qkv_bias_allowed},
     };
-    const struct { const char *part; kern_matrix *to; int64_t rows, cols; } matrices[] = {
-        {"attn_q.weight", &l->attn_q, q, embd},       {"attn_k.weight", &l->attn_k, kv, embd},
-        {"attn_v.weight", &l->attn_v, kv, embd},      {"attn_output.weight", &l->attn_output, embd, q},
-        {"ffn_gate.weight", &l->ffn_gate, ff, embd},  {"ffn_up.weight", &l->ffn_up, ff, embd},
+    const struct {
+        const char *part;
+        kern_matrix *to;
+        int64_t rows, cols;
+    } matrices[] = {
+        {"attn_q.weight", &l->attn_q, q, embd},      {"attn_k.weight", &l->attn_k, kv, embd},
+        {"attn_v.weight", &l->attn_v, kv, embd},     {"attn_output.weight", &l->attn_output, embd, q},
+        {"ffn_gate.weight", &l->ffn_gate, ff, embd}, {"ffn_up.weight", &l->ffn_up, ff, embd},
         {"ffn_down.weight", &l->ffn_down, embd, ff},
     };
     char name[64];

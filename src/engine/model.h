@@ -12,36 +12,36 @@
 
 typedef struct model_shape {
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_vocab;
-    int64_t ctx_train;     /* positions the model was trained for */
+    int64_t ctx_train; /* positions the model was trained for */
     float norm_eps, rope_theta;
-    float rope_divide;     /* linear scaling: all frequencies divided by this; 1 = none */
+    float rope_divide;      /* linear scaling: all frequencies divided by this; 1 = none */
     int64_t sliding_window; /* keys a query sees, itself included; 0 = all */
     kern_rope_kind rope;
 } model_shape;
 
 typedef struct model_layer {
-    float *attn_norm, *ffn_norm;       /* [n_embd] */
+    float *attn_norm, *ffn_norm;        /* [n_embd] */
     kern_matrix attn_q, attn_k, attn_v; /* [n_head*head_dim, n_embd], [n_head_kv*head_dim, n_embd] twice */
-    float *bias_q, *bias_k, *bias_v;   /* NULL without QKV bias */
-    kern_matrix attn_output;           /* [n_embd, n_head*head_dim] */
-    kern_matrix ffn_gate, ffn_up;      /* [n_ff, n_embd] */
-    kern_matrix ffn_down;              /* [n_embd, n_ff] */
+    float *bias_q, *bias_k, *bias_v;    /* NULL without QKV bias */
+    kern_matrix attn_output;            /* [n_embd, n_head*head_dim] */
+    kern_matrix ffn_gate, ffn_up;       /* [n_ff, n_embd] */
+    kern_matrix ffn_down;               /* [n_embd, n_ff] */
 } model_layer;
 
 typedef struct model {
     model_shape shape;
     char arch[16];
-    gguf *file;                  /* open while the model lives: names, metadata, an untied embedding */
+    gguf *file;                   /* open while the model lives: names, metadata, an untied embedding */
     const tensor_view *embedding; /* token_embd.weight in the file; NULL when tied (rows come from output) */
-    kern_matrix output;          /* [n_vocab, n_embd]; the embedding itself when tied */
-    float *output_norm;          /* [n_embd] */
-    model_layer *layer;          /* [n_layer] */
-    float *rope_divisor;         /* [n_rot/2] of rope_freqs.weight, or NULL */
-    float *rope_cos, *rope_sin;  /* [n_pos][n_rot/2] */
-    int64_t n_pos;               /* positions the tables reach */
-    uint8_t *packed;             /* all matrices */
+    kern_matrix output;           /* [n_vocab, n_embd]; the embedding itself when tied */
+    float *output_norm;           /* [n_embd] */
+    model_layer *layer;           /* [n_layer] */
+    float *rope_divisor;          /* [n_rot/2] of rope_freqs.weight, or NULL */
+    float *rope_cos, *rope_sin;   /* [n_pos][n_rot/2] */
+    int64_t n_pos;                /* positions the tables reach */
+    uint8_t *packed;              /* all matrices */
     size_t packed_bytes, file_weight_bytes;
-    bool used[DT_COUNT];         /* effective types of the weight matrices */
+    bool used[DT_COUNT]; /* effective types of the weight matrices */
     int64_t load_us, pack_us;
 } model;
 

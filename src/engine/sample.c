@@ -12,9 +12,9 @@ struct sampler {
     int n_vocab;
     const bool *padding;
     const kern_ops *kern;
-    float *logit;             /* [n_vocab] after penalties and temperature */
-    uint32_t *stamp;          /* [n_vocab] == call: seen in this call */
-    int32_t *count;           /* [n_vocab] times in the output, where stamped */
+    float *logit;    /* [n_vocab] after penalties and temperature */
+    uint32_t *stamp; /* [n_vocab] == call: seen in this call */
+    int32_t *count;  /* [n_vocab] times in the output, where stamped */
     uint32_t call;
     int32_t *rank, *rank_tmp; /* [n_vocab] ids in order */
     uint32_t *key, *key_tmp;
@@ -69,7 +69,9 @@ double sample_uniform(const sample_params *p, uint32_t position) {
 
 /* ---- penalties ---- */
 
-static bool is_id(const sampler *s, int32_t id) { return id >= 0 && id < s->n_vocab; }
+static bool is_id(const sampler *s, int32_t id) {
+    return id >= 0 && id < s->n_vocab;
+}
 
 static void mark(sampler *s, const int32_t *ids, int n, bool counted) {
     for (int i = 0; i < n; i++) {

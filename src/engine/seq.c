@@ -19,7 +19,9 @@ void seq_end(seq *s, engine_finish finish, const char *message) {
     snprintf(s->result.message, sizeof s->result.message, "%s", message ? message : "");
 }
 
-static void append(seq *s, int32_t id) { s->tokens[s->n_tokens++] = id; }
+static void append(seq *s, int32_t id) {
+    s->tokens[s->n_tokens++] = id;
+}
 
 static void append_all(seq *s, const int32_t *id, int n) {
     for (int i = 0; i < n; i++) append(s, id[i]);
@@ -33,7 +35,9 @@ static void force_ending(seq *s) {
     s->phase = SEQ_CHOICE;
 }
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 static bool all_space(sv text) {
     for (size_t i = 0; i < text.n; i++)
@@ -106,8 +110,10 @@ void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits) {
     }
     const int32_t reserve = s->has_ending ? seq_ending_tokens(&s->ending) : 0;
     if (tok_is_eog(t, id) && !s->ignore_eog) {
-        if (s->has_ending) force_ending(s);
-        else seq_end(s, ENGINE_STOP, NULL);
+        if (s->has_ending)
+            force_ending(s);
+        else
+            seq_end(s, ENGINE_STOP, NULL);
         return;
     }
     if (s->has_ending && s->n_tokens + 1 + reserve > s->limit) { /* this token would eat into the ending's room */
@@ -115,6 +121,8 @@ void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits) {
         return;
     }
     append(s, id);
-    if (s->has_ending) watch_trigger(s, t);
-    else if (s->n_tokens == s->limit) seq_end(s, ENGINE_LENGTH, NULL);
+    if (s->has_ending)
+        watch_trigger(s, t);
+    else if (s->n_tokens == s->limit)
+        seq_end(s, ENGINE_LENGTH, NULL);
 }

@@ -36,7 +36,9 @@ typedef struct run {
     arena row_arena;
 } run;
 
-void run_journal_path(const char *out, buf *path) { buf_printf(path, "%s.run", out); }
+void run_journal_path(const char *out, buf *path) {
+    buf_printf(path, "%s.run", out);
+}
 
 /* ---- progress and the journal ---- */
 
@@ -86,7 +88,8 @@ static void judge_answer(const run *r, const lm_result *a, judgment *g) {
         return;
     }
     g->status = a->finish == LM_LENGTH ? JUDGMENT_TRUNCATED : JUDGMENT_UNPARSABLE;
-    g->message = a->finish == LM_LENGTH ? SV("the answer reached max_tokens without a verdict") : SV("the answer has no verdict of the asked form");
+    g->message =
+        a->finish == LM_LENGTH ? SV("the answer reached max_tokens without a verdict") : SV("the answer has no verdict of the asked form");
 }
 
 static double expected_score(const double *logprob) {
@@ -101,9 +104,17 @@ static double expected_score(const double *logprob) {
 
 static bool take_answer(run *r, const lm_result *a, gv_err *err) {
     slot *s = &r->slots[a->id];
-    judgment g = {.row = s->row, .row_id = sv_of(s->row_id), .attempt = s->attempt, .order = 'A', .seed = r->spec->sampling.seed,
-                  .prompt_tokens = a->prompt_tokens, .cached_tokens = a->cached_tokens, .output_tokens = a->output_tokens,
-                  .wait_us = a->wait_us, .prefill_us = a->prefill_us, .decode_us = a->decode_us};
+    judgment g = {.row = s->row,
+                  .row_id = sv_of(s->row_id),
+                  .attempt = s->attempt,
+                  .order = 'A',
+                  .seed = r->spec->sampling.seed,
+                  .prompt_tokens = a->prompt_tokens,
+                  .cached_tokens = a->cached_tokens,
+                  .output_tokens = a->output_tokens,
+                  .wait_us = a->wait_us,
+                  .prefill_us = a->prefill_us,
+                  .decode_us = a->decode_us};
     memcpy(g.row_hash, s->row_hash, sizeof g.row_hash);
     bool keep = true;
     switch (a->finish) {
@@ -172,8 +183,13 @@ static bool build_prompt(run *r, const row *at, prompt_text *out, gv_err *err) {
 }
 
 static bool reject_row(run *r, const row *at, uint32_t attempt, sv message, gv_err *err) {
-    judgment g = {.row = at->number, .row_id = at->id, .attempt = attempt, .order = 'A', .seed = r->spec->sampling.seed,
-                  .status = JUDGMENT_BAD_INPUT, .message = message};
+    judgment g = {.row = at->number,
+                  .row_id = at->id,
+                  .attempt = attempt,
+                  .order = 'A',
+                  .seed = r->spec->sampling.seed,
+                  .status = JUDGMENT_BAD_INPUT,
+                  .message = message};
     return record(r, &g, err);
 }
 
@@ -198,8 +214,13 @@ static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
     s->row_id = gv_xcalloc(at->id.n + 1, 1);
     memcpy(s->row_id, at->id.p, at->id.n);
     lm_message messages[2];
-    lm_request q = {.id = i, .messages = messages, .n_messages = prompt_messages(&text, messages), .sampling = spec->sampling,
-                    .row = at->number, .attempt = attempt, .want_choice_logprobs = spec->expected_score};
+    lm_request q = {.id = i,
+                    .messages = messages,
+                    .n_messages = prompt_messages(&text, messages),
+                    .sampling = spec->sampling,
+                    .row = at->number,
+                    .attempt = attempt,
+                    .want_choice_logprobs = spec->expected_score};
     if (spec->parser == PARSE_CONSTRAINED) {
         const bool absolute = spec->prompt.mode == JUDGE_ABSOLUTE;
         q.constraint = (lm_constraint){SV("[RESULT]"), absolute ? scores : letters, absolute ? 5 : 2};

@@ -27,9 +27,9 @@ typedef struct run_progress {
 } run_progress;
 
 typedef struct run_spec {
-    const char *input;      /* path, or "-" */
-    rows_options rows;      /* map, limit, shard, id column */
-    const char *out;        /* .jsonl or .csv */
+    const char *input;       /* path, or "-" */
+    rows_options rows;       /* map, limit, shard, id column */
+    const char *out;         /* .jsonl or .csv */
     const char *const *keep; /* output columns, NULL = all */
     size_t n_keep;
     prompt_spec prompt;
@@ -37,9 +37,9 @@ typedef struct run_spec {
     const rubric *rubric;   /* NULL in raw style or with rubric_col */
     const char *rubric_col; /* column with a rubric per row; NULL = none */
     lm_sampling sampling;
-    bool expected_score;    /* column expected_score; needs an lm with logprobs and a constrained verdict */
+    bool expected_score; /* column expected_score; needs an lm with logprobs and a constrained verdict */
     bool fresh, retry_failed;
-    const volatile sig_atomic_t *stop; /* becomes nonzero when the user asks to stop; may be NULL */
+    const volatile sig_atomic_t *stop;                  /* becomes nonzero when the user asks to stop; may be NULL */
     void (*progress)(void *ctx, const run_progress *p); /* called at most every 100 ms and at the end; may be NULL */
     void *progress_ctx;
 } run_spec;

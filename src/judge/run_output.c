@@ -8,7 +8,9 @@
 
 static const char *const output_names[] = {"feedback", "result", "status", "message", "model_name", "expected_score", NULL};
 
-static size_t n_outputs(const run_spec *spec) { return spec->expected_score ? 6 : 5; }
+static size_t n_outputs(const run_spec *spec) {
+    return spec->expected_score ? 6 : 5;
+}
 
 static bool is_output(const run_spec *spec, sv name) {
     for (size_t i = 0; i < n_outputs(spec); i++)
@@ -51,8 +53,8 @@ static bool no_column(const run_spec *spec, const rows_summary *input, const cha
     }
     if (input->n_columns > 20) buf_printf(&list, " and %zu more", input->n_columns - 20);
     const char *near = nearest_name(column, names);
-    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", spec->rows.name ? spec->rows.name : spec->input, column, why,
-            list.p ? list.p : "none", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", spec->rows.name ? spec->rows.name : spec->input, column,
+            why, list.p ? list.p : "none", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     buf_fini(&list);
     arena_fini(&a);
     free(names);
@@ -151,7 +153,8 @@ static rows_writer *open_writer(const run_spec *spec, const rows_summary *input,
     return w;
 }
 
-static bool write_row(const run_spec *spec, rows_writer *w, const row *r, journal *j, sv model_name, run_summary *sum, arena *a, gv_err *err) {
+static bool write_row(const run_spec *spec, rows_writer *w, const row *r, journal *j, sv model_name, run_summary *sum, arena *a,
+                      gv_err *err) {
     buf record = {0};
     bool found = false, ok = false;
     judgment g;

@@ -64,10 +64,14 @@ void run_settings_json(const run_spec *spec, const rows_summary *input, const lm
 }
 
 static void value_text(const json_value *v, buf *out) {
-    if (!v) buf_add_str(out, "not recorded");
-    else if (json_kind_of(v) == JSON_STRING && json_string(v).n == 0) buf_add_str(out, "none");
-    else if (json_kind_of(v) == JSON_STRING) buf_add_sv(out, json_string(v));
-    else json_put_value(out, v);
+    if (!v)
+        buf_add_str(out, "not recorded");
+    else if (json_kind_of(v) == JSON_STRING && json_string(v).n == 0)
+        buf_add_str(out, "none");
+    else if (json_kind_of(v) == JSON_STRING)
+        buf_add_sv(out, json_string(v));
+    else
+        json_put_value(out, v);
 }
 
 bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) {

@@ -118,8 +118,10 @@ bool layout_render(const layout *l, const lm_message *messages, size_t n, tmpl_o
         n--;
     }
     bool ok = true;
-    if (l->template) ok = render_with(l, messages, n, out, err);
-    else render_plain(messages, n, out);
+    if (l->template)
+        ok = render_with(l, messages, n, out, err);
+    else
+        render_plain(messages, n, out);
     buf_fini(&merged);
     return ok;
 }
@@ -133,5 +135,9 @@ bool layout_encode(const layout *l, const tmpl_output *text, ids *out, gv_err *e
     return ok;
 }
 
-const char *layout_hash(const layout *l) { return l->template ? tmpl_hash(l->template) : "none"; }
-bool layout_merges_system(const layout *l) { return l->merges_system && l->template; }
+const char *layout_hash(const layout *l) {
+    return l->template ? tmpl_hash(l->template) : "none";
+}
+bool layout_merges_system(const layout *l) {
+    return l->merges_system && l->template;
+}

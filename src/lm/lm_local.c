@@ -80,7 +80,8 @@ static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
                         .prompt_chunk = (int)o->prompt_chunk,
                         .no_prefix_cache = o->no_prefix_cache};
     if (!e.kern) return false;
-    if (e.max_batch < 1 || e.max_batch > MAX_BATCH) return gv_fail(err, GV_USAGE, -1, "--max-batch %d, expected 1 to %d", e.max_batch, MAX_BATCH);
+    if (e.max_batch < 1 || e.max_batch > MAX_BATCH)
+        return gv_fail(err, GV_USAGE, -1, "--max-batch %d, expected 1 to %d", e.max_batch, MAX_BATCH);
     e.step_tokens = e.max_batch > DEFAULT_STEP_TOKENS ? e.max_batch : DEFAULT_STEP_TOKENS;
 #ifdef GAVEL_TESTING
     e.check_kv = true;
@@ -104,8 +105,14 @@ static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
     char types[96];
     model_weight_types(l->m, types, sizeof types);
     snprintf(l->numerics, sizeof l->numerics, "canonical-1 kv=%s w=%s", e.kv_type == KERN_KV_F32 ? "f32" : "f16", types);
-    l->caps = (lm_caps){.model_name = l->name, .model_hash = "", .tokenizer_hash = tok_hash(l->t), .numerics = l->numerics,
-                        .ctx_tokens = e.max_ctx, .constrained = true, .logprobs = true, .max_in_flight = 4 * e.max_batch};
+    l->caps = (lm_caps){.model_name = l->name,
+                        .model_hash = "",
+                        .tokenizer_hash = tok_hash(l->t),
+                        .numerics = l->numerics,
+                        .ctx_tokens = e.max_ctx,
+                        .constrained = true,
+                        .logprobs = true,
+                        .max_in_flight = 4 * e.max_batch};
     return true;
 }
 
@@ -153,8 +160,9 @@ static bool encode_choice(const lm_local *l, const lm_constraint *c, size_t i, e
         one.bare[i] = bare.v[0];
         *e = one;
     } else if (ok) {
-        ok = gv_fail(err, GV_UNSUPPORTED, -1, "this tokenizer does not write \" " SV_FMT " " SV_FMT "\" with a token of its own for the verdict",
-                     SV_ARG(c->trigger), SV_ARG(c->choices[i]));
+        ok = gv_fail(err, GV_UNSUPPORTED, -1,
+                     "this tokenizer does not write \" " SV_FMT " " SV_FMT "\" with a token of its own for the verdict", SV_ARG(c->trigger),
+                     SV_ARG(c->choices[i]));
     }
     ids_fini(&lead), ids_fini(&whole), ids_fini(&bare);
     buf_fini(&text);
@@ -169,7 +177,8 @@ static bool make_ending(lm_local *l, const lm_constraint *c, gv_err *err) {
     if (!sv_eq(buf_view(&key), buf_view(&l->ending_key))) {
         engine_ending e = {.n_choices = (int)c->n_choices};
         ok = c->n_choices >= 1 && c->n_choices <= 16 && c->trigger.n < sizeof e.trigger;
-        if (!ok) gv_fail(err, GV_LIMIT, -1, "constraint: %zu choices (1 to 16), trigger of %zu bytes (below 32)", c->n_choices, c->trigger.n);
+        if (!ok)
+            gv_fail(err, GV_LIMIT, -1, "constraint: %zu choices (1 to 16), trigger of %zu bytes (below 32)", c->n_choices, c->trigger.n);
         if (ok) memcpy(e.trigger, c->trigger.p, c->trigger.n);
         for (size_t i = 0; ok && i < c->n_choices; i++) ok = encode_choice(l, c, i, &e, err);
         if (ok) {
@@ -182,7 +191,9 @@ static bool make_ending(lm_local *l, const lm_constraint *c, gv_err *err) {
     return ok;
 }
 
-static double or_one(double v) { return v == 0 ? 1 : v; }
+static double or_one(double v) {
+    return v == 0 ? 1 : v;
+}
 
 static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
     (void)err;
@@ -202,8 +213,9 @@ static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
                             .max_tokens = (int32_t)(s->max_tokens < INT32_MAX / 2 ? s->max_tokens : INT32_MAX / 2),
                             .ending = r->constraint.trigger.n ? &l->ending : NULL,
                             .want_choice_logprobs = r->want_choice_logprobs};
-        q.params = (sample_params){s->temperature, s->top_k, or_one(s->top_p), s->min_p, or_one(s->repetition_penalty),
-                                   s->presence_penalty, s->frequency_penalty, s->seed, r->row, r->sample, r->attempt};
+        q.params = (sample_params){
+            s->temperature, s->top_k, or_one(s->top_p), s->min_p,  or_one(s->repetition_penalty), s->presence_penalty, s->frequency_penalty,
+            s->seed,        r->row,   r->sample,        r->attempt};
         engine_submit(l->e, &q);
     }
     ids_fini(&prompt);
@@ -274,8 +286,12 @@ static bool local_poll(lm *m, const lm_result **results, size_t *n, gv_err *err)
     return true;
 }
 
-static void local_cancel(lm *m, uint64_t id) { engine_cancel(((lm_local *)m)->e, id); }
-static size_t local_in_flight(const lm *m) { return engine_in_flight(((const lm_local *)m)->e) + ((const lm_local *)m)->n_early; }
+static void local_cancel(lm *m, uint64_t id) {
+    engine_cancel(((lm_local *)m)->e, id);
+}
+static size_t local_in_flight(const lm *m) {
+    return engine_in_flight(((const lm_local *)m)->e) + ((const lm_local *)m)->n_early;
+}
 
 static const lm_caps *local_caps(lm *m) {
     lm_local *l = (lm_local *)m;
@@ -310,8 +326,8 @@ static void local_free(lm *m) {
     free(l);
 }
 
-static const lm_vtable local_vtable = {local_render, local_submit, local_poll,  local_cancel,
-                                       local_in_flight, local_caps, local_stats, local_free};
+static const lm_vtable local_vtable = {local_render,    local_submit, local_poll,  local_cancel,
+                                       local_in_flight, local_caps,   local_stats, local_free};
 
 /* "general.name" of the file if it has one, else the file's name without folder and suffix. */
 static void name_model(lm_local *l, const char *path) {

@@ -30,6 +30,8 @@ typedef struct fixture_options {
     int64_t ctx;   /* 0: the model's */
     int32_t pages; /* 0: enough for everyone */
     bool no_cache;
+    void (*on_logits)(void *ctx, uint64_t id, int32_t position, const float *logits);
+    void *ctx_of_hook;
 } fixture_options;
 
 static inline bool fixture_has_kernels(kern_set set) {
@@ -51,6 +53,8 @@ static inline void fixture_open(fixture *f, const fixture_options *o) {
                         .prompt_chunk = o->chunk,
                         .max_ctx = f->m->n_pos,
                         .no_prefix_cache = o->no_cache,
+                        .on_logits = o->on_logits,
+                        .on_logits_ctx = o->ctx_of_hook,
                         .check_kv = true};
     e.step_tokens = o->step_tokens ? o->step_tokens : 512;
     e.n_pages = o->pages ? o->pages : (int32_t)((e.max_ctx + 31) / 32) * e.max_batch;
