@@ -1,0 +1,276 @@
+/* Files: maps, capped reads, and the writer that replaces a file only when everything was written (full disk, size limit, no permission). */
+#include "support/base_check.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+static char dir[64], path[128], msg[512];
+
+static int set_up(void **state) {
+    (void)state;
+    strcpy(dir, "/tmp/gavel-test-XXXXXX");
+    if (!mkdtemp(dir)) return 1;
+    snprintf(path, sizeof path, "%s/out.jsonl", dir);
+    return 0;
+}
+
+/* Names in the folder, removed if asked. */
+static int count_files(bool remove_them) {
+    int n = 0;
+    DIR *d = opendir(dir);
+    if (!d) return -1;
+    for (struct dirent *e; (e = readdir(d));) {
+        if (e->d_name[0] == '.') continue;
+        char name[512];
+        snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
+        if (remove_them) unlink(name);
+        n++;
+    }
+    closedir(d);
+    return n;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    count_files(true);
+    return rmdir(dir);
+}
+
+static void put_file(const char *name, const void *p, size_t n) {
+    FILE *f = fopen(name, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void check_file(const char *name, const char *want) {
+    buf b = {0};
+    gv_err ok = GV_ERR_INIT;
+    assert_true(file_read_all(name, 1 << 20, &b, &ok));
+    assert_string_equal(b.p, want);
+    buf_fini(&b);
+}
+
+static const char *about(const char *fmt, const char *name) {
+    snprintf(msg, sizeof msg, fmt, name);
+    return msg;
+}
+
+static void a_map_shows_the_file_and_survives_dropping_pages(void **state) {
+    (void)state;
+    enum { N = 5 * 4096 + 123 };
+    static uint8_t data[N];
+    for (int i = 0; i < N; i++) data[i] = (uint8_t)(i * 7 >> 3);
+    put_file(path, data, N);
+    file_map m;
+    gv_err ok = GV_ERR_INIT;
+    assert_true(file_map_open(&m, path, &ok));
+    assert_int_equal(m.n, N);
+    assert_memory_equal(m.p, data, N);
+    file_map_drop(&m, 0, N);
+    file_map_drop(&m, 100, 50);
+    file_map_drop(&m, 4000, SIZE_MAX);
+    file_map_drop(&m, SIZE_MAX, 1);
+    assert_memory_equal(m.p, data, N);
+    file_map_close(&m);
+    file_map_close(&m);
+    put_file(path, "", 0);
+    assert_true(file_map_open(&m, path, &ok));
+    assert_null(m.p);
+    assert_int_equal(m.n, 0);
+    file_map_drop(&m, 0, 1);
+    file_map_close(&m);
+}
+
+static void a_map_of_something_else_says_why_not(void **state) {
+    (void)state;
+    file_map m;
+    CHECK_FAILS(file_map_open(&m, path, &err), GV_IO, -1, about("cannot open %s: No such file or directory", path));
+    CHECK_FAILS(file_map_open(&m, dir, &err), GV_IO, -1, about("cannot read %s: it is a folder", dir));
+    CHECK_FAILS(file_map_open(&m, "/dev/null", &err), GV_IO, -1, "cannot read /dev/null: not a regular file");
+}
+
+static void a_whole_read_appends_and_keeps_to_its_cap(void **state) {
+    (void)state;
+    put_file(path, "0123456789", 10);
+    buf b = {0};
+    gv_err ok = GV_ERR_INIT;
+    buf_add_str(&b, "x");
+    assert_true(file_read_all(path, 10, &b, &ok));
+    assert_string_equal(b.p, "x0123456789");
+    CHECK_FAILS(file_read_all(path, 9, &b, &err), GV_LIMIT, -1, about("%s: 10 bytes, more than the cap of 9", path));
+    CHECK_FAILS(file_read_all("/dev/zero", 100000, &b, &err), GV_LIMIT, -1, "/dev/zero: more than the cap of 100000 bytes");
+    CHECK_FAILS(file_read_all(dir, 100, &b, &err), GV_IO, -1, about("cannot read %s: Is a directory", dir));
+    CHECK_FAILS(file_read_all("/nowhere/x", 100, &b, &err), GV_IO, -1, "cannot open /nowhere/x: No such file or directory");
+    assert_string_equal(b.p, "x0123456789");                           /* failures leave it as it was */
+    assert_true(file_read_all("/proc/self/status", 1 << 20, &b, &ok)); /* says it has 0 bytes */
+    assert_true(b.n > 100);
+    buf_fini(&b);
+    assert_true(file_exists(path));
+    assert_false(file_exists("/nowhere/x"));
+}
+
+static void the_file_appears_at_commit_and_not_before(void **state) {
+    (void)state;
+    file_writer w;
+    gv_err ok = GV_ERR_INIT;
+    put_file(path, "old", 3);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_true(file_writer_open(&w, path, &ok));
+    assert_true(file_writer_put(&w, "new", 3, &ok));
+    assert_true(file_writer_put(&w, NULL, 0, &ok));
+    fputs(" text", w.f);
+    fflush(w.f);
+    check_file(path, "old");
+    assert_int_equal(count_files(false), 2);
+    assert_true(file_writer_commit(&w, &ok));
+    check_file(path, "new text");
+    assert_int_equal(count_files(false), 1);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    file_writer_abandon(&w);
+    CHECK_FAILS(file_writer_commit(&w, &err), GV_STATE, -1, "file writer: commit without an open file");
+}
+
+static void an_abandoned_write_leaves_the_old_file(void **state) {
+    (void)state;
+    file_writer w = {0};
+    gv_err ok = GV_ERR_INIT;
+    file_writer_abandon(&w);
+    put_file(path, "old", 3);
+    assert_true(file_writer_open(&w, path, &ok));
+    assert_true(file_writer_put(&w, "new", 3, &ok));
+    file_writer_abandon(&w);
+    check_file(path, "old");
+    assert_int_equal(count_files(false), 1);
+}
+
+static void a_symbolic_link_stays_one(void **state) {
+    (void)state;
+    char link[160];
+    snprintf(link, sizeof link, "%s/link", dir);
+    put_file(path, "old", 3);
+    assert_int_equal(symlink("out.jsonl", link), 0);
+    file_writer w;
+    gv_err ok = GV_ERR_INIT;
+    assert_true(file_writer_open(&w, link, &ok) && file_writer_put(&w, "new", 3, &ok) && file_writer_commit(&w, &ok));
+    struct stat st;
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    check_file(path, "new");
+}
+
+static void a_leftover_of_a_dead_process_is_no_obstacle(void **state) {
+    (void)state;
+    char stale[200];
+    snprintf(stale, sizeof stale, "%s.tmp-%ld", path, (long)getpid());
+    put_file(stale, "left", 4);
+    file_writer w;
+    gv_err ok = GV_ERR_INIT;
+    assert_true(file_writer_open(&w, path, &ok) && file_writer_put(&w, "new", 3, &ok) && file_writer_commit(&w, &ok));
+    check_file(path, "new");
+    assert_int_equal(count_files(false), 1);
+}
+
+/* Writes n bytes; the failure may show at put or at commit. */
+static bool write_all(const char *name, size_t n, gv_err *err) {
+    static const char block[4096];
+    file_writer w;
+    if (!file_writer_open(&w, name, err)) return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i += sizeof block) ok = file_writer_put(&w, block, sizeof block, err);
+    if (ok) return file_writer_commit(&w, err);
+    file_writer_abandon(&w);
+    return false;
+}
+
+static void a_full_disk_is_reported_and_the_old_file_kept(void **state) {
+    (void)state;
+    CHECK_FAILS(write_all("/dev/full", 4096, &err), GV_IO, -1, "cannot write /dev/full: No space left on device");
+    CHECK_FAILS(write_all("/dev/full", 1 << 20, &err), GV_IO, -1, "cannot write /dev/full: No space left on device");
+    put_file(path, "old", 3);
+    struct rlimit before, small = {100000, 0};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    gv_err at_put = GV_ERR_INIT, at_commit = GV_ERR_INIT;
+    bool put = write_all(path, 1 << 20, &at_put), commit = write_all(path, 102400, &at_commit);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_false(put);
+    assert_false(commit);
+    assert_string_equal(at_put.msg, about("cannot write %s: File too large", path));
+    assert_string_equal(at_commit.msg, msg);
+    check_file(path, "old");
+    assert_int_equal(count_files(false), 1);
+}
+
+static void an_earlier_failure_is_not_forgotten_at_commit(void **state) {
+    (void)state;
+    file_writer w;
+    gv_err ok = GV_ERR_INIT, err = GV_ERR_INIT;
+    assert_true(file_writer_open(&w, "/dev/full", &ok));
+    fputs("text", w.f);
+    assert_int_equal(fflush(w.f), EOF); /* the caller writes to w.f itself and does not look */
+    assert_false(file_writer_commit(&w, &err));
+    assert_int_equal(err.code, GV_IO);
+    assert_true(sv_starts(sv_of(err.msg), SV("cannot write /dev/full: ")));
+}
+
+static void a_device_is_written_in_place(void **state) {
+    (void)state;
+    struct stat before, after;
+    assert_int_equal(stat("/dev/null", &before), 0);
+    gv_err ok = GV_ERR_INIT;
+    assert_true(write_all("/dev/null", 10000, &ok));
+    assert_int_equal(stat("/dev/null", &after), 0);
+    assert_true(S_ISCHR(after.st_mode) && before.st_ino == after.st_ino);
+}
+
+static void a_place_that_cannot_be_written_says_so_at_open(void **state) {
+    (void)state;
+    file_writer w;
+    char want[300];
+    CHECK_FAILS(file_writer_open(&w, dir, &err), GV_IO, -1, about("cannot write %s: it is a folder", dir));
+    snprintf(want, sizeof want, "cannot create /nowhere/out.tmp-%ld: No such file or directory", (long)getpid());
+    CHECK_FAILS(file_writer_open(&w, "/nowhere/out", &err), GV_IO, -1, want);
+    assert_int_equal(chmod(dir, 0555), 0);
+    bool root = geteuid() == 0;
+    if (root) assert_int_equal(seteuid(65534), 0);
+    gv_err denied = GV_ERR_INIT;
+    bool opened = file_writer_open(&w, path, &denied);
+    if (root) assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(dir, 0755), 0);
+    assert_false(opened);
+    snprintf(want, sizeof want, "cannot create %s.tmp-%ld: Permission denied", path, (long)getpid());
+    assert_string_equal(denied.msg, want);
+}
+
+static void a_path_in_the_current_folder_needs_no_slash(void **state) {
+    (void)state;
+    char before[4096];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(dir), 0);
+    gv_err ok = GV_ERR_INIT;
+    bool written = write_all("plain", 4096, &ok);
+    assert_int_equal(chdir(before), 0);
+    assert_true(written);
+    assert_int_equal(count_files(false), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(a_map_shows_the_file_and_survives_dropping_pages), T(a_map_of_something_else_says_why_not),
+        T(a_whole_read_appends_and_keeps_to_its_cap),        T(the_file_appears_at_commit_and_not_before),
+        T(an_abandoned_write_leaves_the_old_file),           T(a_symbolic_link_stays_one),
+        T(a_leftover_of_a_dead_process_is_no_obstacle),      T(a_full_disk_is_reported_and_the_old_file_kept),
+        T(an_earlier_failure_is_not_forgotten_at_commit),    T(a_device_is_written_in_place),
+        T(a_place_that_cannot_be_written_says_so_at_open),   T(a_path_in_the_current_folder_needs_no_slash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
