@@ -167,6 +167,7 @@ GOLDEN(smollm2_from_gguf, "smollm2", UNXZ "smollm2.vocab.gguf")
 GOLDEN(qwen25_from_gguf, "qwen25", UNXZ "qwen25.vocab.gguf")
 GOLDEN(small_qwen2_from_a_folder, "qwen2_small", DATA "qwen2")
 GOLDEN(small_qwen2_from_gguf, "qwen2_small", DATA "qwen2_small.vocab.gguf")
+GOLDEN(small_gpt2_from_tokenizer_json, "gpt2_small", DATA "gpt2/tokenizer.json")
 GOLDEN(small_llama3_from_a_folder, "llama3_small", DATA "llama3")
 GOLDEN(small_llama3_from_gguf, "llama3_small", DATA "llama3_small.vocab.gguf")
 
@@ -183,6 +184,7 @@ int main(void) {
         cmocka_unit_test(small_qwen2_from_gguf),
         cmocka_unit_test(small_llama3_from_a_folder),
         cmocka_unit_test(small_llama3_from_gguf),
+        cmocka_unit_test(small_gpt2_from_tokenizer_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
