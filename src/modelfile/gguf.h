@@ -23,19 +23,31 @@ typedef struct tensor_view {
 } tensor_view;
 
 typedef enum gguf_type { /* GGUF metadata value types */
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64,
+                         GGUF_U8,
+                         GGUF_I8,
+                         GGUF_U16,
+                         GGUF_I16,
+                         GGUF_U32,
+                         GGUF_I32,
+                         GGUF_F32,
+                         GGUF_BOOL,
+                         GGUF_STRING,
+                         GGUF_ARRAY,
+                         GGUF_U64,
+                         GGUF_I64,
+                         GGUF_F64,
 } gguf_type;
 
 /* "u32", "string", "array" ... for messages; "?" for a number that is no type. */
 const char *gguf_type_name(gguf_type type);
 
 /* Caps, checked at open (docs/formats.md, table of caps). */
-#define GGUF_MAX_KEYS 65536
-#define GGUF_MAX_TENSORS 65536
-#define GGUF_MAX_KEY_BYTES 65536
-#define GGUF_MAX_STRING_BYTES (16u << 20)
-#define GGUF_MAX_ARRAY_ELEMS (16u << 20)
-#define GGUF_MAX_NAME_BYTES 63 /* of a tensor */
+#define GGUF_MAX_KEYS          65536
+#define GGUF_MAX_TENSORS       65536
+#define GGUF_MAX_KEY_BYTES     65536
+#define GGUF_MAX_STRING_BYTES  (16u << 20)
+#define GGUF_MAX_ARRAY_ELEMS   (16u << 20)
+#define GGUF_MAX_NAME_BYTES    63 /* of a tensor */
 #define GGUF_DEFAULT_ALIGNMENT 32
 
 typedef struct gguf gguf;
@@ -81,8 +93,16 @@ typedef struct gguf_array {
 bool gguf_get_array(const gguf *g, const char *key, gguf_type elem, gguf_array *a, bool *found, gv_err *err) GV_MUST_USE;
 /* Next string of a string array (checked at open, so it cannot fail); *pos starts at 0. */
 sv gguf_array_string(const gguf_array *a, size_t *pos);
-static inline float gguf_array_f32(const gguf_array *a, uint64_t i) { float v; memcpy(&v, a->p + 4 * i, 4); return v; }
-static inline int32_t gguf_array_i32(const gguf_array *a, uint64_t i) { int32_t v; memcpy(&v, a->p + 4 * i, 4); return v; }
+static inline float gguf_array_f32(const gguf_array *a, uint64_t i) {
+    float v;
+    memcpy(&v, a->p + 4 * i, 4);
+    return v;
+}
+static inline int32_t gguf_array_i32(const gguf_array *a, uint64_t i) {
+    int32_t v;
+    memcpy(&v, a->p + 4 * i, 4);
+    return v;
+}
 
 /* One line per key, "key = value" (arrays as "[type x n]", long strings cut), for `gavel inspect`. */
 void gguf_print_key(const gguf *g, size_t i, buf *out);
