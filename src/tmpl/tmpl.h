@@ -38,10 +38,10 @@ typedef struct tmpl_var {
 
 /* 0 means the default in brackets. */
 typedef struct tmpl_limits {
-    int64_t max_steps;        /* evaluated nodes plus one for each 64 bytes touched (10,000,000) */
-    size_t max_output_bytes;  /* of the rendered text, and of any one string (64 MiB) */
-    size_t max_memory_bytes;  /* of all values of one render (512 MiB) */
-    int64_t max_range;        /* elements of one range() (100,000) */
+    int64_t max_steps;       /* evaluated nodes plus one for each 64 bytes touched (10,000,000) */
+    size_t max_output_bytes; /* of the rendered text, and of any one string (64 MiB) */
+    size_t max_memory_bytes; /* of all values of one render (512 MiB) */
+    int64_t max_range;       /* elements of one range() (100,000) */
 } tmpl_limits;
 
 typedef struct tmpl_input {
