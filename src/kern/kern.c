@@ -94,6 +94,7 @@ static void sets_init(void) {
 #if KERN_X86
     cpu_features f = detect_cpu();
     if (f.fma) set_fill(KERN_REF_FMA, "ref-fma", &kern_product_ref_fma, &kern_vector_ref_fma);
+    if (f.avx2_set) set_fill(KERN_AVX2, "avx2", &kern_product_avx2, &kern_vector_avx2);
     if (f.avx512_set) set_fill(KERN_AVX512, "avx512", &kern_product_avx512, &kern_vector_avx512);
     cpu_brand(brand, sizeof brand);
 #endif
