@@ -165,6 +165,15 @@ void rows_bad(rows_reader *r, int64_t line, const char *fmt, ...) {
     r->bad = true;
 }
 
+static const char *kind_article(const json_value *v) {
+    switch (json_kind_of(v)) {
+    case JSON_NULL: return "";
+    case JSON_ARRAY:
+    case JSON_OBJECT: return "an ";
+    default: return "a ";
+    }
+}
+
 /* Parses the row's text; a row that is no JSON object becomes bad.  False only when memory is out. */
 static bool parse_row(rows_reader *r, gv_err *err) {
     gv_err e = GV_ERR_INIT;
@@ -183,7 +192,7 @@ static bool parse_row(rows_reader *r, gv_err *err) {
     }
     const json_value *root = json_root(r->doc);
     if (json_kind_of(root) != JSON_OBJECT)
-        rows_bad(r, r->row_line, "a row must be an object, this is a %s", json_kind_name(root));
+        rows_bad(r, r->row_line, "a row must be an object, found %s%s", kind_article(root), json_kind_name(root));
     else if (!rows_cut_object(r->row_text, root, &r->columns))
         rows_bad(r, r->row_line, "the row's members cannot be told apart");
     return true;
