@@ -116,7 +116,7 @@ static bool fail_unknown(const opt_command *cmd, const char *shown, sv name, gv_
     for (size_t i = 0; i < n; i++) names[i] = cmd->opts[i].name;
     names[n] = "help";
     char *text = gv_xmalloc(name.n + 1);
-    memcpy(text, name.p, name.n);
+    if (name.n) memcpy(text, name.p, name.n);
     text[name.n] = 0;
     const char *near = name.n ? nearest_name(text, names) : NULL;
     if (near)
@@ -175,7 +175,7 @@ static bool check_args(const opt_command *cmd, const char **args, int n, gv_err 
 }
 
 bool opt_parse(const opt_command *cmd, int argc, const char **argv, void *opts, const char **args, int *n_args, bool *help, gv_err *err) {
-    memset(opts, 0, cmd->opts_size);
+    if (cmd->opts_size) memset(opts, 0, cmd->opts_size);
     if (cmd->defaults) cmd->defaults(opts);
     *n_args = 0;
     *help = false;

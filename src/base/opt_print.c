@@ -38,10 +38,11 @@ static void put_wrapped(buf *out, const char *text, const char *end, size_t inde
     }
 }
 
-/* The next paragraph of detail text, or line if it begins with a space (kept as it is); NULL at the end. */
-static const char *next_block(const char **text, const char **end, bool *verbatim) {
+/* The next paragraph of detail text, or line if it begins with a space (kept as it is); NULL at the end.  gap: a blank line stands before. */
+static const char *next_block(const char **text, const char **end, bool *verbatim, bool *gap) {
     const char *p = *text;
     while (*p == '\n') p++;
+    *gap = p - *text > 1;
     if (!*p) return NULL;
     *verbatim = *p == ' ';
     const char *q = p;
@@ -81,15 +82,15 @@ void opt_print_help(const opt_command *cmd, buf *out) {
     put_wrapped(out, cmd->summary, cmd->summary + strlen(cmd->summary), 0, 0);
     buf_add_char(out, '\n');
     const char *text = cmd->detail ? cmd->detail : "", *end, *block;
-    bool verbatim, was_verbatim = false;
-    while ((block = next_block(&text, &end, &verbatim))) {
-        if (!verbatim || !was_verbatim) buf_add_char(out, '\n');
+    bool verbatim, gap;
+    buf_add_str(out, *text ? "\n" : "");
+    while ((block = next_block(&text, &end, &verbatim, &gap))) {
+        if (gap) buf_add_char(out, '\n');
         if (verbatim)
             buf_add(out, block, (size_t)(end - block));
         else
             put_wrapped(out, block, end, 0, 0);
         buf_add_char(out, '\n');
-        was_verbatim = verbatim;
     }
     buf left = {0}, help = {0};
     const char *group = NULL;
@@ -143,11 +144,12 @@ static void put_troff_str(buf *out, const char *s) {
 
 static void put_man_detail(const char *text, buf *out) {
     const char *end, *block;
-    bool verbatim, open = false;
-    while ((block = next_block(&text, &end, &verbatim))) {
+    bool verbatim, open = false, gap;
+    buf_add_str(out, ".PP\n");
+    while ((block = next_block(&text, &end, &verbatim, &gap))) {
         if (open && !verbatim) buf_add_str(out, ".fi\n");
-        if (!open && verbatim) buf_add_str(out, ".PP\n.nf\n");
-        if (!verbatim) buf_add_str(out, ".PP\n");
+        if (gap) buf_add_str(out, open && verbatim ? "\n" : ".PP\n");
+        if (!open && verbatim) buf_add_str(out, ".nf\n");
         open = verbatim;
         put_troff(out, block, (size_t)(end - block));
         buf_add_char(out, '\n');
