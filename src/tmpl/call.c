@@ -133,12 +133,24 @@ int method_find(val obj, sv attr, bool *unsafe) {
     return -1;
 }
 
+/* TypeError of a Python function (do_* filters have the filtered value as a further argument), or of a built-in one. */
+static bool too_many_args(ev *e, const char *fn, size_t given, size_t most, size_t least) {
+    if (strstr(fn, "do_") || strchr(fn, '<')) {
+        size_t in = strstr(fn, "do_") || strstr(fn, "tojson") ? 1 : 0;
+        if (least < most) {
+            return ev_fail(e, "TypeError", "%s() takes from %zu to %zu positional arguments but %zu were given", fn, least + in, most + in,
+                           given + in);
+        }
+        return ev_fail(e, "TypeError", "%s() takes %zu positional argument%s but %zu were given", fn, most + in, most + in == 1 ? "" : "s",
+                       given + in);
+    }
+    if (most == 0) return ev_fail(e, "TypeError", "%s() takes no arguments (%zu given)", fn, given);
+    return ev_fail(e, "TypeError", "%s() takes at most %zu argument%s (%zu given)", fn, most, most == 1 ? "" : "s", given);
+}
+
 bool args_bind(ev *e, const char *fn, const cargs *a, const char *const *names, size_t n, size_t n_required, val *out) {
     for (size_t i = 0; i < n; i++) out[i] = (val){.kind = V_MISSING};
-    if (a->n > n) {
-        if (n == 0) return ev_fail(e, "TypeError", "%s() takes no arguments (%zu given)", fn, a->n);
-        return ev_fail(e, "TypeError", "%s() takes at most %zu argument%s (%zu given)", fn, n, n == 1 ? "" : "s", a->n);
-    }
+    if (a->n > n) return too_many_args(e, fn, a->n, n, n_required);
     for (size_t i = 0; i < a->n; i++) out[i] = a->pos[i];
     for (size_t k = 0; k < a->n_kw; k++) {
         size_t i = 0;
@@ -156,7 +168,7 @@ bool args_bind(ev *e, const char *fn, const cargs *a, const char *const *names, 
     return true;
 }
 
-static bool given(val v) {
+static bool is_given(val v) {
     return v.kind != V_MISSING && v.kind != V_NONE;
 }
 
@@ -171,8 +183,8 @@ static bool need_int(ev *e, val v, int64_t *out) {
 static bool str_strip_method(ev *e, const method_def *d, val s, const cargs *a, val *out) {
     val chars;
     if (!args_bind(e, d->name, a, NULL, 1, 0, &chars)) return false;
-    if (given(chars) && chars.kind != V_STR) return ev_fail(e, "TypeError", "%s arg must be None or str", d->name);
-    return str_strip(e, s, d->id != M_RSTRIP, d->id != M_LSTRIP, given(chars) ? &chars : NULL, out);
+    if (is_given(chars) && chars.kind != V_STR) return ev_fail(e, "TypeError", "%s arg must be None or str", d->name);
+    return str_strip(e, s, d->id != M_RSTRIP, d->id != M_LSTRIP, is_given(chars) ? &chars : NULL, out);
 }
 
 static bool str_split_method(ev *e, const method_def *d, val s, const cargs *a, val *out) {
@@ -180,16 +192,16 @@ static bool str_split_method(ev *e, const method_def *d, val s, const cargs *a, 
     val v[2];
     int64_t max = -1;
     if (!args_bind(e, d->name, a, names, 2, 0, v)) return false;
-    if (given(v[0]) && v[0].kind != V_STR) return ev_fail(e, "TypeError", "must be str or None, not %s", val_type(v[0]));
+    if (is_given(v[0]) && v[0].kind != V_STR) return ev_fail(e, "TypeError", "must be str or None, not %s", val_type(v[0]));
     if (v[1].kind != V_MISSING && !need_int(e, v[1], &max)) return false;
-    return str_split(e, s, given(v[0]) ? &v[0] : NULL, max, d->id == M_RSPLIT, out);
+    return str_split(e, s, is_given(v[0]) ? &v[0] : NULL, max, d->id == M_RSPLIT, out);
 }
 
 /* s limited to [start, end) as Python's optional bounds of find, count, startswith; *from is its first character's number. */
 static bool str_bounds(ev *e, val s, val start, val end, val *out, int64_t *from) {
     int64_t n = (int64_t)str_cp_count(val_sv(s)), a = 0, b = n;
     if (!ev_touch(e, s.n)) return false;
-    if ((given(start) && !val_index(start, &a)) || (given(end) && !val_index(end, &b))) {
+    if ((is_given(start) && !val_index(start, &a)) || (is_given(end) && !val_index(end, &b))) {
         return ev_fail(e, "TypeError", "slice indices must be integers or None or have an __index__ method");
     }
     if (a < 0) a = a + n < 0 ? 0 : a + n;

@@ -117,7 +117,6 @@ static bool filter_float(ev *e, const char *name, val in, const cargs *a, val *o
 
 static bool filter_abs(ev *e, const char *name, val in, const cargs *a, val *out) {
     if (!args_bind(e, name, a, NULL, 0, 0, NULL)) return false;
-    if (in.kind == V_UNDEF) return undef_raise(e, in.u);
     if (!val_is_num(in)) return ev_fail(e, "TypeError", "bad operand type for abs(): '%s'", val_type(in));
     if (in.kind == V_FLOAT) {
         *out = val_float(fabs(in.f));
@@ -134,7 +133,6 @@ static bool filter_round(ev *e, const char *name, val in, const cargs *a, val *o
     if (!args_bind(e, "do_round", a, names, 2, 0, v)) return false;
     bool common = v[1].kind == V_MISSING || val_is(v[1], "common"), up = val_is(v[1], "ceil");
     if (!common && !up && !val_is(v[1], "floor")) return ev_fail(e, "FilterArgumentError", "method must be common, ceil or floor");
-    if (in.kind == V_UNDEF) return undef_raise(e, in.u);
     if (v[0].kind != V_MISSING && !val_index(v[0], &p)) {
         return ev_fail(e, "TypeError", "'%s' object cannot be interpreted as an integer", val_type(v[0]));
     }
@@ -200,6 +198,8 @@ static bool filter_indent(ev *e, const char *name, val in, const cargs *a, val *
     (void)name;
     if (!args_bind(e, "do_indent", a, names, 3, 0, v)) return false;
     if (!indent_text(e, v[0].kind == V_MISSING ? val_int(4) : v[0], &pad)) return false;
+    if (in.kind == V_UNDEF) return undef_raise(e, in.u);
+    if (in.kind != V_STR) return ev_fail(e, "TypeError", "unsupported operand type(s) for +=: '%s' and 'str'", val_type(in));
     if (!op_binary(e, TK_ADD, in, val_str(SV("\n")), &text) || !str_splitlines(e, text, false, &lines)) return false;
     for (size_t i = 0; i < lines.l->n; i++) {
         if (i && !sb_add(e, &b, "\n", 1, false)) return false;

@@ -171,7 +171,7 @@ bool str_format_percent(ev *e, val fmt, val args, val *out) {
 
 static bool brace_value(ev *e, sv field, const cargs *a, size_t *next, val *out) {
     if (!field.n) {
-        if (*next >= a->n) return ev_fail(e, "IndexError", "Replacement index %zu out of range for positional args tuple", *next);
+        if (*next >= a->n) return ev_fail(e, "IndexError", "tuple index out of range");
         *out = a->pos[(*next)++];
         return true;
     }
@@ -182,7 +182,7 @@ static bool brace_value(ev *e, sv field, const cargs *a, size_t *next, val *out)
         int64_t k;
         bool big;
         if (!text_to_int(field, 10, &k, &big) || (uint64_t)k >= a->n) {
-            return ev_fail(e, "IndexError", "Replacement index " SV_FMT " out of range for positional args tuple", SV_ARG(field));
+            return ev_fail(e, "IndexError", "tuple index out of range");
         }
         *out = a->pos[k];
         return true;

@@ -39,7 +39,10 @@ static bool fn_dict(ev *e, const cargs *a, val *out) {
         const list *l, *p;
         if (!val_iterate(e, a->pos[0], &l)) return false;
         for (size_t i = 0; i < l->n; i++) {
-            if (!val_iterate(e, l->v[i], &p)) return false;
+            val x = l->v[i];
+            bool seq = x.kind == V_STR || x.kind == V_LIST || x.kind == V_DICT || x.kind == V_RANGE || x.kind == V_UNDEF;
+            if (!seq) return ev_fail(e, "TypeError", "cannot convert dictionary update sequence element #%zu to a sequence", i);
+            if (!val_iterate(e, x, &p)) return false;
             if (p->n != 2) {
                 return ev_fail(e, "ValueError", "dictionary update sequence element #%zu has length %zu; 2 is required", i, p->n);
             }

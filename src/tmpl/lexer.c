@@ -144,10 +144,15 @@ static bool lex_raw(lexer *l, size_t tag, size_t pos, bool *is_raw) {
         l->pos = end;
         return true;
     }
-    return lex_fail(l->err, line_at(l, tag), "Missing end of raw directive");
+    l->pos = body;
+    return body == l->s.n || lex_fail(l->err, line_at(l, tag), "Missing end of raw directive");
 }
 
 static bool lex_comment(lexer *l, size_t tag, size_t pos) {
+    if (pos == l->s.n) { /* Jinja asks for the end only where something follows */
+        l->pos = pos;
+        return true;
+    }
     for (size_t p = pos; p < l->s.n; p++) {
         size_t end = match_end(l, p, "#}", true, true);
         if (!end) continue;

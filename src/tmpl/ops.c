@@ -229,13 +229,15 @@ bool op_getattr(ev *e, val obj, sv attr, val *out) {
 
 /* ---- subscripts ---- */
 
+static bool bad_slice(ev *e) {
+    return ev_fail(e, "TypeError", "slice indices must be integers or None or have an __index__ method");
+}
+
 /* A slice bound as Python's: none keeps dflt, negative counts from the end, clipped to [lo, hi]. */
 static bool slice_bound(ev *e, val v, int64_t len, int64_t dflt, int64_t lo, int64_t hi, int64_t *out) {
     *out = dflt;
     if (v.kind == V_NONE) return true;
-    if (!val_index(v, out)) {
-        return ev_fail(e, "TypeError", "slice indices must be integers or None or have an __index__ method");
-    }
+    if (!val_index(v, out)) return bad_slice(e);
     if (*out < 0) *out += len;
     if (*out < lo) *out = lo;
     if (*out > hi) *out = hi;
@@ -247,15 +249,10 @@ typedef struct slice_range {
     size_t count;
 } slice_range;
 
-/* False with *bad set: not a valid slice (the sandbox makes that an undefined); false without: a failure. */
-static bool slice_resolve(ev *e, const slice *s, int64_t len, slice_range *r, bool *bad) {
+static bool slice_resolve(ev *e, const slice *s, int64_t len, slice_range *r) {
     int64_t stop;
-    *bad = true;
     r->step = 1;
-    if (s->step.kind != V_NONE && !val_index(s->step, &r->step)) return false;
-    int64_t i;
-    if ((s->start.kind != V_NONE && !val_index(s->start, &i)) || (s->stop.kind != V_NONE && !val_index(s->stop, &i))) return false;
-    *bad = false;
+    if (s->step.kind != V_NONE && !val_index(s->step, &r->step)) return bad_slice(e);
     if (r->step == 0) return ev_fail(e, "ValueError", "slice step cannot be zero");
     if (r->step > len + 1) r->step = len + 1;
     if (r->step < -len - 1) r->step = -len - 1;
@@ -268,22 +265,21 @@ static bool slice_resolve(ev *e, const slice *s, int64_t len, slice_range *r, bo
     return true;
 }
 
-static bool get_slice(ev *e, val obj, const slice *s, val *out, bool *found) {
+static bool get_slice(ev *e, val obj, const slice *s, val *out) {
     slice_range r;
-    bool bad;
     int64_t len;
-    *found = false;
     bool sliceable = obj.kind == V_STR || is_seq(obj) || obj.kind == V_RANGE;
-    if (!sliceable) return true;
+    if (obj.kind == V_DICT) return ev_fail(e, "TypeError", "unhashable type: 'slice'");
+    if (!sliceable) return ev_fail(e, "TypeError", "'%s' object is not subscriptable", val_type(obj));
     if (!val_length(e, obj, &len)) return false;
-    if (!slice_resolve(e, s, len, &r, &bad)) return bad;
-    *found = true;
+    if (!slice_resolve(e, s, len, &r)) return false;
     if (obj.kind == V_STR) return str_slice(e, obj, r.start, r.step, r.count, out);
     if (obj.kind == V_RANGE) {
         range_val *n = ev_alloc(e, 1, sizeof *n);
         if (!n) return false;
-        int64_t start = r.count ? obj.r->start + r.start * obj.r->step : 0, step = r.count > 1 ? obj.r->step * r.step : 1;
-        *n = (range_val){start, start + (int64_t)r.count * step, step, (int64_t)r.count};
+        uint64_t step = r.count > 1 ? (uint64_t)obj.r->step * (uint64_t)r.step : 1;
+        *n = (range_val){r.count ? range_at(obj.r, r.start) : 0, 0, (int64_t)step, (int64_t)r.count};
+        n->stop = range_at(n, n->n);
         *out = (val){.kind = V_RANGE, .r = n};
         return true;
     }
@@ -300,7 +296,7 @@ static bool get_index(ev *e, val obj, int64_t i, val *out, bool *found) {
     *found = i >= 0 && i < len;
     if (!*found) return true;
     if (obj.kind == V_STR) return str_slice(e, obj, i, 1, 1, out);
-    *out = obj.kind == V_RANGE ? val_int(obj.r->start + i * obj.r->step) : obj.l->v[i];
+    *out = obj.kind == V_RANGE ? val_int(range_at(obj.r, i)) : obj.l->v[i];
     return true;
 }
 
@@ -310,7 +306,7 @@ bool op_getitem(ev *e, val obj, val key, val *out) {
     bool found = false;
     int64_t i;
     if (key.kind == V_SLICE) {
-        if (!get_slice(e, obj, key.sl, out, &found)) return false;
+        return get_slice(e, obj, key.sl, out);
     } else if (obj.kind == V_DICT) {
         pair *p = NULL;
         bool plain = key.kind != V_LIST && key.kind != V_DICT;

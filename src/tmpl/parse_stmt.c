@@ -1,7 +1,7 @@
 /* Parser of statements: text, {{ }}, if, for, set, macro, call, filter, with, generation, break and continue.
  *
  * {% generation %} is transformers' mark of assistant text: its body in a scope of its own.  Tags Jinja knows and chat templates do not
- * use (block, extends, include, import, from, autoescape, print, do, recursive loops) are GV_UNSUPPORTED by name. */
+ * use (block, extends, include, import, from, autoescape, print, recursive loops) are GV_UNSUPPORTED by name. */
 #include "tmpl/parser_internal.h"
 
 static bool parse_body(parser *p, nodes *out, const char *const *ends, const char *tag);
@@ -75,8 +75,8 @@ static bool can_assign(parser *p, const node *n) {
     return parser_fail(p, n->line, "can't assign to '%s'", what);
 }
 
-static node *parse_target(parser *p, bool with_namespace, const char *end_name) {
-    node *n = parser_tuple(p, (tuple_opts){.simplified = true, .with_namespace = with_namespace, .end_name = end_name});
+static node *parse_target(parser *p, bool with_namespace) {
+    node *n = parser_tuple(p, (tuple_opts){.simplified = true, .with_namespace = with_namespace});
     return n && can_assign(p, n) ? n : NULL;
 }
 
@@ -86,8 +86,8 @@ static node *closed(parser *p, node *n) {
 
 static node *parse_for(parser *p, node *n) {
     static const char *const ends[] = {"endfor", "else", NULL};
-    if (!(n->a = parse_target(p, false, "in")) || !parser_expect_name(p, "in")) return NULL;
-    if (!(n->b = parser_tuple(p, (tuple_opts){.no_cond = true, .end_name = "recursive"}))) return NULL;
+    if (!(n->a = parse_target(p, false)) || !parser_expect_name(p, "in")) return NULL;
+    if (!(n->b = parser_tuple(p, (tuple_opts){.no_cond = true}))) return NULL;
     if (parser_skip_name(p, "if") && !(n->c = parser_expression(p, true))) return NULL;
     if (cur_name(p, "recursive")) {
         gv_fail(p->err, GV_UNSUPPORTED, n->line, "recursive for loops are not supported");
@@ -120,7 +120,7 @@ static node *parse_if(parser *p, node *n) {
 }
 
 static node *parse_set(parser *p, node *n) {
-    if (!(n->a = parse_target(p, true, NULL))) return NULL;
+    if (!(n->a = parse_target(p, true))) return NULL;
     if (parser_skip(p, TK_ASSIGN)) {
         n->kind = N_SET;
         return (n->b = parser_tuple(p, (tuple_opts){0})) ? closed(p, n) : NULL;
@@ -228,7 +228,7 @@ static node *parse_statement(parser *p) {
                 {"generation", N_SCOPE, parse_generation},
                 {"break", N_BREAK, parse_jump},
                 {"continue", N_CONTINUE, parse_jump}};
-    static const char *const unsupported[] = {"block", "extends", "include", "import", "from", "autoescape", "print", "do", NULL};
+    static const char *const unsupported[] = {"block", "extends", "include", "import", "from", "autoescape", "print", NULL};
     const token *t = p->tok;
     if (t->kind != TK_NAME) {
         parser_fail(p, t->line, "tag name expected");

@@ -492,7 +492,7 @@ node *parser_tuple(parser *p, tuple_opts o) {
     for (;;) {
         if (n->items.n && !parser_expect(p, TK_COMMA)) return NULL;
         tok_kind k = p->tok->kind;
-        if (k == TK_VAR_END || k == TK_BLOCK_END || k == TK_RPAREN || (o.end_name && cur_name(p, o.end_name))) break;
+        if (k == TK_VAR_END || k == TK_BLOCK_END || k == TK_RPAREN) break;
         node *x = o.simplified ? parser_primary(p, o.with_namespace) : parser_expression(p, !o.no_cond);
         if (!x) return NULL;
         parser_add(p, &n->items, x);

@@ -49,10 +49,8 @@ const symbol *parser_intern(parser *p, sv s);
 /* All return NULL with the error set. */
 node *parser_expression(parser *p, bool with_cond);
 node *parser_primary(parser *p, bool with_namespace);
-/* end_name: a further name that ends the tuple ("in"), or NULL. */
 typedef struct tuple_opts {
     bool simplified, no_cond, parens, with_namespace;
-    const char *end_name;
 } tuple_opts;
 node *parser_tuple(parser *p, tuple_opts o);
 node *parser_filter(parser *p, node *input, bool start_inline, bool *ok);

@@ -240,7 +240,7 @@ static bool split_spaces(ev *e, val s, int64_t max, list *l) {
     for (;;) {
         s = str_strip_space(str_sub(s, pos, s.n), true, false);
         if (!s.n) return true;
-        if (max == 0) return list_add(e, l, str_strip_space(s, false, true));
+        if (max == 0) return list_add(e, l, s);
         max--;
         size_t end = 0;
         while (end < s.n) {
@@ -258,7 +258,7 @@ static bool rsplit_spaces(ev *e, val s, int64_t max, list *l) {
     for (;;) {
         s = str_strip_space(s, false, true);
         if (!s.n) return true;
-        if (max == 0) return list_add(e, l, str_strip_space(s, true, false));
+        if (max == 0) return list_add(e, l, s);
         max--;
         size_t from = s.n;
         while (from > 0) {

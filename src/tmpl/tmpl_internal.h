@@ -241,6 +241,11 @@ struct range_val {
     int64_t start, stop, step, n;
 };
 
+/* Element i; wraps instead of overflowing, for the end of a range too. */
+static inline int64_t range_at(const range_val *r, int64_t i) {
+    return (int64_t)((uint64_t)r->start + (uint64_t)i * (uint64_t)r->step);
+}
+
 struct node {
     uint8_t kind;
     uint8_t op; /* cmp_op, tok_kind of a binary operator, filter or test number */

@@ -440,7 +440,7 @@ bool val_iterate(ev *e, val v, const list **out) {
     *out = made.l;
     if (v.kind == V_STR) return iterate_str(e, v, made.l);
     for (size_t i = 0; i < n; i++) {
-        if (!list_add(e, made.l, v.kind == V_DICT ? v.d->v[i].key : val_int(v.r->start + (int64_t)i * v.r->step))) return false;
+        if (!list_add(e, made.l, v.kind == V_DICT ? v.d->v[i].key : val_int(range_at(v.r, (int64_t)i)))) return false;
     }
     return true;
 }
