@@ -1,0 +1,72 @@
+/* The commands, one file each, and what they share.  A command's `run` gets parsed options and returns the exit code. */
+#ifndef GAVEL_CLI_COMMANDS_H
+#define GAVEL_CLI_COMMANDS_H
+
+#include "base/opt.h"
+#include "lm/lm.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO_VERDICT = 3, /* finished, some rows (or lines) without a verdict */
+    EXIT_SIGNAL = 128,   /* plus the signal's number; resumable */
+};
+
+extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export;
+/* All of them, in the order of --help. */
+extern const opt_command *const commands[];
+extern const size_t n_commands;
+
+/* "gavel: MESSAGE" on stderr; returns 2 for GV_USAGE, 128 + signal after an interruption, else 1. */
+int cli_fail(const gv_err *err);
+/* Set by SIGINT, SIGTERM to the signal's number. */
+#include <signal.h>
+extern volatile sig_atomic_t cli_signal;
+void cli_catch_signals(void);
+
+/* Options of every command that opens a model. */
+typedef struct model_opts {
+    const char *model, *chat_template, *kernels, *kv;
+    int64_t threads, max_batch, ctx, memory, prompt_chunk;
+    bool no_prefix_cache;
+} model_opts;
+lm_options cli_lm_options(const model_opts *o);
+
+#define CLI_OPT_MODEL(type, at, text)                                                                                                      \
+    { "model", 'm', OPT_STRING, offsetof(type, at.model), "MODEL", NULL, 0, 0, text, "Model" }
+#define CLI_OPT_TEMPLATE(type, at)                                                                                                         \
+    {                                                                                                                                      \
+        "chat-template", 0, OPT_STRING, offsetof(type, at.chat_template), "NAME|FILE|none", NULL, 0, 0,                                    \
+            "Chat layout instead of the model's own; none: the text as it is", NULL                                                        \
+    }
+#define CLI_OPTS_ENGINE(type, at)                                                                                                          \
+    {"threads", 't', OPT_INT, offsetof(type, at.threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", "Engine"},            \
+        {"kernels",                                                                                                                        \
+         0,                                                                                                                                \
+         OPT_CHOICE,                                                                                                                       \
+         offsetof(type, at.kernels),                                                                                                       \
+         "SET",                                                                                                                            \
+         "ref|avx2|avx512|neon",                                                                                                           \
+         0,                                                                                                                                \
+         0,                                                                                                                                \
+         "Instruction set (default: the fastest this CPU has); results do not depend on it",                                               \
+         NULL},                                                                                                                            \
+        {"kv", 0, OPT_CHOICE, offsetof(type, at.kv), "TYPE", "f16|f32", 0, 0, "Type of the K/V cache (default: f16)", NULL},               \
+        {"ctx", 0, OPT_INT, offsetof(type, at.ctx), "N", NULL, 32, 1048576, "Context in tokens (default: the model's)", NULL},             \
+        {"memory",                                                                                                                         \
+         0,                                                                                                                                \
+         OPT_SIZE,                                                                                                                         \
+         offsetof(type, at.memory),                                                                                                        \
+         "SIZE",                                                                                                                           \
+         NULL,                                                                                                                             \
+         0,                                                                                                                                \
+         0,                                                                                                                                \
+         "Memory for weights and K/V cache, such as 12G (default: 80 % of what is free)",                                                  \
+         NULL},                                                                                                                            \
+    {                                                                                                                                      \
+        "prompt-chunk", 0, OPT_INT, offsetof(type, at.prompt_chunk), "N", NULL, 1, 1048576,                                                \
+            "Prompt tokens of one row a step at most; results do not depend on it", NULL                                                   \
+    }
+
+#endif

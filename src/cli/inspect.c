@@ -1,0 +1,163 @@
+/* gavel inspect: what a model file, a run's journal or this CPU is. */
+#include "cli/commands.h"
+#include "cli/lines.h"
+#include "judge/judgment.h"
+#include "kern/kern.h"
+#include "modelfile/gguf.h"
+#include "store/journal.h"
+#include "tok/tok.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct inspect_opts {
+    bool cpu, tensors;
+} inspect_opts;
+
+static const opt_def options[] = {
+    {"cpu", 0, OPT_FLAG, offsetof(inspect_opts, cpu), NULL, NULL, 0, 0, "Instruction sets of this CPU and the kernels gavel uses on it",
+     "What"},
+    {"tensors", 0, OPT_FLAG, offsetof(inspect_opts, tensors), NULL, NULL, 0, 0, "Every tensor of a model file", NULL},
+    {0},
+};
+
+static void put_tensor(const tensor_view *t, buf *out) {
+    buf_printf(out, "  %-32s %-5s [", t->name, dtype_get(t->type)->name);
+    for (uint32_t i = 0; i < t->n_dims; i++) buf_printf(out, "%s%lld", i ? ", " : "", (long long)t->ne[i]);
+    buf_add_str(out, "]\n");
+}
+
+static void put_types(const gguf *g, buf *out) {
+    size_t count[DT_COUNT] = {0}, bytes[DT_COUNT] = {0};
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        count[gguf_tensor(g, i)->type]++;
+        bytes[gguf_tensor(g, i)->type] += gguf_tensor(g, i)->n_bytes;
+    }
+    for (int t = 0; t < DT_COUNT; t++)
+        if (count[t])
+            buf_printf(out, "  %-5s %5zu tensors %9.1f MiB\n", dtype_get((uint32_t)t)->name, count[t], (double)bytes[t] / 1048576);
+}
+
+static void put_tokenizer(const gguf *g, buf *out) {
+    gv_err err = GV_ERR_INIT;
+    tok *t = tok_from_gguf(g, &err);
+    if (!t) {
+        buf_printf(out, "tokenizer: %s\n", err.msg);
+        return;
+    }
+    buf_printf(out, "tokenizer: %s, %d tokens, BOS ", tok_kind(t), tok_n_vocab(t));
+    if (tok_bos(t) >= 0)
+        buf_printf(out, SV_FMT " (%s)", SV_ARG(tok_piece(t, tok_bos(t))), tok_adds_bos(t) ? "added" : "not added");
+    else
+        buf_add_str(out, "none");
+    if (tok_eos(t) >= 0) buf_printf(out, ", EOS " SV_FMT, SV_ARG(tok_piece(t, tok_eos(t))));
+    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t), tok_chat_template(t).n ? "in the file" : "none");
+    tok_free(t);
+}
+
+static int inspect_model(const char *path, bool tensors) {
+    gv_err err = GV_ERR_INIT;
+    gguf *g = gguf_open(path, &err);
+    if (!g) return cli_fail(&err);
+    buf out = {0};
+    buf_printf(&out, "%s: GGUF v%u, %zu tensors\n", path, gguf_version(g), gguf_n_tensors(g));
+    put_types(g, &out);
+    for (size_t i = 0; i < gguf_n_keys(g); i++) {
+        buf_add_str(&out, "  ");
+        gguf_print_key(g, i, &out);
+        if (out.n && out.p[out.n - 1] != '\n') buf_add_char(&out, '\n');
+    }
+    put_tokenizer(g, &out);
+    for (size_t i = 0; tensors && i < gguf_n_tensors(g); i++) put_tensor(gguf_tensor(g, i), &out);
+    const bool ok = lines_print(&out) && lines_flush();
+    buf_fini(&out);
+    gguf_close(g);
+    return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+static bool put_meta(void *ctx, sv name, sv text) {
+    buf *out = ctx;
+    if (!sv_is(name, "settings")) {
+        buf_printf(out, "%-22.*s " SV_FMT "\n", SV_ARG(name), SV_ARG(text));
+        return true;
+    }
+    gv_err err = GV_ERR_INIT;
+    json_doc *d = json_parse(text, &err);
+    for (json_iter it = json_each(d ? json_root(d) : NULL); d && json_next(&it);) {
+        buf_printf(out, "  %-20.*s ", SV_ARG(it.key));
+        if (json_kind_of(it.value) == JSON_STRING)
+            buf_add_sv(out, json_string(it.value));
+        else
+            json_put_value(out, it.value);
+        buf_add_char(out, '\n');
+    }
+    json_free(d);
+    return true;
+}
+
+static bool count_statuses(journal *j, buf *out, gv_err *err) {
+    uint64_t n[JUDGMENT_ERROR + 1] = {0}, forced = 0;
+    journal_cursor c = {0};
+    bool end = false, ok = true;
+    arena a;
+    arena_init(&a);
+    while (ok && (ok = journal_next(j, &c, &end, err)) && !end) {
+        judgment g;
+        ok = judgment_from_json(c.record, &g, &a, err);
+        if (ok) n[g.status]++, forced += g.forced;
+        arena_reset(&a);
+    }
+    arena_fini(&a);
+    for (int s = 0; ok && s <= JUDGMENT_ERROR; s++)
+        if (n[s]) buf_printf(out, "%-22s %llu rows\n", judgment_status_name((judgment_status)s), (unsigned long long)n[s]);
+    if (ok && forced) buf_printf(out, "%-22s %llu rows\n", "verdict forced", (unsigned long long)forced);
+    return ok;
+}
+
+static int inspect_run(const char *path) {
+    gv_err err = GV_ERR_INIT;
+    journal *j = journal_open(path, JOURNAL_READ, &err);
+    if (!j) return cli_fail(&err);
+    buf out = {0};
+    bool ok = journal_each_meta(j, put_meta, &out, &err) && count_statuses(j, &out, &err);
+    int code = ok ? EXIT_OK : cli_fail(&err);
+    if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
+    buf_fini(&out);
+    journal_close(j);
+    return code;
+}
+
+static int inspect_cpu(void) {
+    char text[1024];
+    buf out = {0};
+    kern_describe_cpu(text, sizeof text);
+    buf_printf(&out, "%s%s", text, text[0] && text[strlen(text) - 1] == '\n' ? "" : "\n");
+    const bool ok = lines_print(&out) && lines_flush();
+    buf_fini(&out);
+    return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+static int run(int n_args, const char **args, const void *opts) {
+    const inspect_opts *o = opts;
+    gv_err err = GV_ERR_INIT;
+    if (o->cpu && n_args == 0) return inspect_cpu();
+    if (o->cpu || n_args == 0) {
+        gv_fail(&err, GV_USAGE, -1, "give a model file, a run's journal, or --cpu");
+        return cli_fail(&err);
+    }
+    return sv_ends(sv_of(args[0]), SV(".run")) ? inspect_run(args[0]) : inspect_model(args[0], o->tensors);
+}
+
+const opt_command command_inspect = {
+    .name = "inspect",
+    .args = "[MODEL|RUN]",
+    .summary = "Show a model file, a run's journal, or this CPU",
+    .detail =
+        "MODEL is a GGUF file: keys, tensor types, tokenizer, chat template. RUN is a journal (OUT.run): settings and counts by status.",
+    .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",
+    .opts = options,
+    .min_args = 0,
+    .max_args = 1,
+    .run = run,
+    .opts_size = sizeof(inspect_opts),
+};

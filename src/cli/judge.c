@@ -1,0 +1,248 @@
+/* gavel judge: options to a run_spec, a run, and what became of it as an exit code. */
+#include "cli/commands.h"
+#include "cli/progress.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct judge_opts {
+    model_opts model;
+    opt_list rubric, map;
+    const char *rubric_col, *mode, *prompt, *verdict, *out, *keep, *shard, *id_col, *preset, *order;
+    int64_t limit, top_k, max_tokens, seed, samples;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+    bool reference, expected_score, fresh, retry_failed, json, quiet;
+} judge_opts;
+
+static void defaults(void *opts) {
+    judge_opts *o = opts;
+    /* NAN and -1 mean "not given": a preset may fill them */
+    o->temperature = o->top_p = o->min_p = o->repetition_penalty = -1;
+    o->top_k = o->max_tokens = -1;
+    o->samples = 1;
+    o->mode = "absolute";
+    o->prompt = "distilabel";
+    o->order = "given";
+}
+
+#define AT(field) offsetof(judge_opts, field)
+
+static const opt_def options[] = {
+    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
+    CLI_OPT_TEMPLATE(judge_opts, model),
+    {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
+     "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file", "Judging"},
+    {"rubric-col", 0, OPT_STRING, AT(rubric_col), "COLUMN", NULL, 0, 0,
+     "Column with a rubric per row: text, or an object with criteria and score1_description .. score5_description", NULL},
+    {"mode", 0, OPT_CHOICE, AT(mode), "MODE", "absolute|relative", 0, 0,
+     "Score one response from 1 to 5, or choose the better of two (default: absolute)", NULL},
+    {"reference", 0, OPT_FLAG, AT(reference), NULL, NULL, 0, 0, "Show the judge a reference answer (column reference)", NULL},
+    {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
+     "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
+    {"verdict", 0, OPT_CHOICE, AT(verdict), "PARSER", "strict|lenient|robust|constrained", 0, 0,
+     "How a verdict is got from the answer (default: constrained, which always ends in one)", NULL},
+    {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0, "Order of the two responses (default: given)", NULL},
+    {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, 1024, "Answers a row (default: 1)", NULL},
+    {"expected-score", 0, OPT_FLAG, AT(expected_score), NULL, NULL, 0, 0,
+     "Add column expected_score: the mean of 1..5 under the model's probabilities", NULL},
+    {"preset", 0, OPT_CHOICE, AT(preset), "NAME", "prometheus-eval|distilabel", 0, 0,
+     "Sampling of prometheus-eval (temperature 1, top-p 0.9, repetition penalty 1.03, 1,024 tokens) or of distilabel's example (0.7, 1,024 "
+     "tokens)",
+     "Sampling"},
+    {"temperature", 'T', OPT_DOUBLE, AT(temperature), "X", NULL, 0, 100, "0 is greedy (default: 0)", NULL},
+    {"top-p", 0, OPT_DOUBLE, AT(top_p), "X", NULL, 1e-9, 1, "Smallest set of tokens with this share of probability (default: 1)", NULL},
+    {"top-k", 0, OPT_INT, AT(top_k), "N", NULL, 0, 10000000, "The N likeliest tokens; 0: all (default: 0)", NULL},
+    {"min-p", 0, OPT_DOUBLE, AT(min_p), "X", NULL, 0, 1, "Tokens at least this likely relative to the likeliest (default: 0)", NULL},
+    {"repetition-penalty", 0, OPT_DOUBLE, AT(repetition_penalty), "X", NULL, 1e-6, 1e6, "Over prompt and answer, as vLLM (default: 1)",
+     NULL},
+    {"presence-penalty", 0, OPT_DOUBLE, AT(presence_penalty), "X", NULL, -1e6, 1e6, "Over the answer, as vLLM (default: 0)", NULL},
+    {"frequency-penalty", 0, OPT_DOUBLE, AT(frequency_penalty), "X", NULL, -1e6, 1e6, "Over the answer, as vLLM (default: 0)", NULL},
+    {"max-tokens", 'n', OPT_INT, AT(max_tokens), "N", NULL, 1, 1048576, "Longest answer in tokens (default: 1024)", NULL},
+    {"seed", 's', OPT_INT, AT(seed), "N", NULL, 0, 9e15, "Seed of the random generator (default: 0)", NULL},
+    {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from another column",
+     "Input and output"},
+    {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows", NULL},
+    {"shard", 0, OPT_STRING, AT(shard), "I/N", NULL, 0, 0, "Only rows whose number modulo N is I; ids stay global", NULL},
+    {"id-col", 0, OPT_STRING, AT(id_col), "COLUMN", NULL, 0, 0, "Column with the row's id; duplicates are refused", NULL},
+    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl or .csv; the run's journal is FILE.run", NULL},
+    {"keep", 0, OPT_STRING, AT(keep), "A,B,...", NULL, 0, 0, "Write exactly these columns", NULL},
+    {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing FILE.run", NULL},
+    {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of FILE.run that have no verdict", NULL},
+    {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress as JSON lines on standard error", NULL},
+    {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "No progress", NULL},
+    CLI_OPTS_ENGINE(judge_opts, model),
+    {"max-batch", 0, OPT_INT, AT(model.max_batch), "N", NULL, 1, 1024, "Rows judged at a time (default: 32); results do not depend on it",
+     NULL},
+    {"no-prefix-cache", 0, OPT_FLAG, AT(model.no_prefix_cache), NULL, NULL, 0, 0,
+     "Compute shared beginnings of prompts again; results do not depend on it", NULL},
+    {0},
+};
+
+/* ---- options to a run ---- */
+
+static double or_default(double given, double otherwise) {
+    return given >= 0 ? given : otherwise;
+}
+
+static lm_sampling sampling_of(const judge_opts *o) {
+    const bool eval = o->preset && strcmp(o->preset, "prometheus-eval") == 0,
+               distilabel = o->preset && strcmp(o->preset, "distilabel") == 0;
+    lm_sampling s = {0};
+    s.temperature = or_default(o->temperature, eval ? 1.0 : distilabel ? 0.7 : 0);
+    s.top_p = or_default(o->top_p, eval ? 0.9 : 1);
+    s.min_p = or_default(o->min_p, 0);
+    s.repetition_penalty = or_default(o->repetition_penalty, eval ? 1.03 : 1);
+    s.presence_penalty = o->presence_penalty;
+    s.frequency_penalty = o->frequency_penalty;
+    s.top_k = o->top_k >= 0 ? o->top_k : 0;
+    s.max_tokens = o->max_tokens >= 0 ? o->max_tokens : 1024;
+    s.seed = (uint64_t)o->seed;
+    return s;
+}
+
+static bool parse_shard(const char *text, rows_options *rows, gv_err *err) {
+    unsigned long long i = 0, n = 0;
+    int end = 0;
+    if (!text) return true;
+    if (text[0] < '0' || text[0] > '9' || sscanf(text, "%llu/%llu%n", &i, &n, &end) != 2 || text[end] || n == 0 || i >= n)
+        return gv_fail(err, GV_USAGE, -1, "--shard %s: expected I/N with 0 <= I < N, such as 0/4", text);
+    rows->shard_index = i;
+    rows->shard_count = n;
+    return true;
+}
+
+static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
+    const bool raw = strcmp(o->prompt, "raw") == 0;
+    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
+    if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
+    if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
+    if (o->rubric.n > 1)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "several rubrics a row are not supported by this version; give one --rubric");
+    if (o->samples > 1)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "--samples %lld: this version takes one answer a row", (long long)o->samples);
+    if (strcmp(o->order, "given") != 0)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "--order %s: this version judges the given order", o->order);
+    if (o->rubric.n && o->rubric_col) return gv_fail(err, GV_USAGE, -1, "--rubric and --rubric-col exclude each other");
+    if (raw && (o->rubric.n || o->rubric_col))
+        return gv_fail(err, GV_USAGE, -1, "--prompt raw takes no rubric: the row has the whole prompt");
+    if (!raw && !o->rubric.n && !o->rubric_col)
+        return gv_fail(err, GV_USAGE, -1,
+                       "no rubric given; add --rubric NAME|FILE (built-in: helpfulness, harmlessness, honesty, factual-validity, "
+                       "reasoning) or --rubric-col COLUMN");
+    if (o->json && o->quiet) return gv_fail(err, GV_USAGE, -1, "--json and --quiet exclude each other");
+    if (o->fresh && o->retry_failed) return gv_fail(err, GV_USAGE, -1, "--fresh and --retry-failed exclude each other");
+    if (o->expected_score && (strcmp(o->mode, "absolute") != 0 || (o->verdict && strcmp(o->verdict, "constrained") != 0)))
+        return gv_fail(err, GV_USAGE, -1, "--expected-score needs --mode absolute and --verdict constrained");
+    return true;
+}
+
+/* "a,b,c" to a list of names in a. */
+static void split_names(const char *text, arena *a, run_spec *spec) {
+    const char **names = arena_alloc(a, (strlen(text) + 1) * sizeof *names);
+    char *rest = arena_dup(a, text, strlen(text));
+    for (char *name; (name = strsep(&rest, ","));)
+        if (*name) names[spec->n_keep++] = name;
+    spec->keep = names;
+}
+
+static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rubric *rub, arena *a, run_spec *spec, gv_err *err) {
+    *spec = (run_spec){.input = input,
+                       .out = o->out,
+                       .rubric_col = o->rubric_col,
+                       .sampling = sampling_of(o),
+                       .expected_score = o->expected_score,
+                       .fresh = o->fresh,
+                       .retry_failed = o->retry_failed,
+                       .stop = &cli_signal};
+    if (!check_options(o, input, err)) return false;
+    judge_style_from(o->prompt, &spec->prompt.style);
+    spec->prompt.mode = strcmp(o->mode, "relative") == 0 ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
+    spec->prompt.reference = o->reference;
+    verdict_parser_from(o->verdict ? o->verdict : "constrained", &spec->parser);
+    spec->rows.id_col = o->id_col;
+    spec->rows.limit = (uint64_t)o->limit;
+    if (!parse_shard(o->shard, &spec->rows, err)) return false;
+    for (size_t i = 0; i < o->map.n; i++)
+        if (!rows_map_add(map, o->map.v[i], err)) return false;
+    spec->rows.map = map;
+    if (o->keep) split_names(o->keep, a, spec);
+    if (o->rubric.n) {
+        if (!rubric_load(o->rubric.v[0], spec->prompt.style, a, rub, err)) return false;
+        spec->rubric = rub;
+    }
+    return true;
+}
+
+/* ---- the run ---- */
+
+static void tell_statuses(const run_summary *sum, const char *out) {
+    fprintf(stderr, "gavel: %s: %llu rows, %llu with a verdict", out, (unsigned long long)sum->rows, (unsigned long long)sum->ok);
+    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++)
+        if (sum->by_status[s])
+            fprintf(stderr, ", %llu %s", (unsigned long long)sum->by_status[s], judgment_status_name((judgment_status)s));
+    fputc('\n', stderr);
+}
+
+static int run_with(const judge_opts *o, run_spec *spec) {
+    gv_err err = GV_ERR_INIT;
+    progress_view view;
+    run_summary sum;
+    const lm_options lo = cli_lm_options(&o->model);
+    lm *model = lm_open(&lo, &err);
+    if (!model) return cli_fail(&err);
+    progress_init(&view, o->json, o->quiet);
+    spec->progress = progress_show;
+    spec->progress_ctx = &view;
+    cli_catch_signals();
+    const bool ok = run_judge(spec, model, &sum, &err);
+    progress_clear(&view);
+    lm_free(model);
+    if (!ok) {
+        if (err.code == GV_INTERRUPTED)
+            fprintf(stderr, "gavel: interrupted with %llu of %llu rows judged; the same command continues (journal: %s.run)\n",
+                    (unsigned long long)sum.last.rows_done, (unsigned long long)sum.last.rows_all, spec->out);
+        return cli_fail(&err);
+    }
+    if (!o->quiet || sum.failed) tell_statuses(&sum, spec->out);
+    return sum.failed ? EXIT_NO_VERDICT : EXIT_OK;
+}
+
+static int run(int n_args, const char **args, const void *opts) {
+    const judge_opts *o = opts;
+    gv_err err = GV_ERR_INIT;
+    rows_map map = {0};
+    rubric rub;
+    run_spec spec;
+    arena a;
+    (void)n_args;
+    arena_init(&a);
+    const int code = make_spec(o, args[0], &map, &rub, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
+    rows_map_fini(&map);
+    arena_fini(&a);
+    return code;
+}
+
+const opt_command command_judge = {
+    .name = "judge",
+    .args = "INPUT",
+    .summary = "Judge every row of a data set",
+    .detail =
+        "Reads rows (.jsonl, .json, .csv, .tsv, or - for JSON lines on standard input), asks the evaluator model about each, and writes "
+        "the rows with feedback, result, status, message and model_name. Columns read: instruction, generation (generations in relative "
+        "mode), reference.\n\n"
+        "Everything judged is at once in the journal FILE.run. An interrupted run is continued by the same command; changed input or "
+        "settings are refused with the difference named.\n\n"
+        "Exit codes: 0 all rows have a verdict, 1 failed, 2 wrong usage, 3 finished with rows that have no verdict, 130 or 143 "
+        "interrupted and resumable.",
+    .example = "gavel judge rows.jsonl --model prometheus.gguf --rubric helpfulness --out verdicts.jsonl\n"
+               "gavel judge rows.csv --model prometheus.gguf --rubric my-rubric.txt --reference --out verdicts.csv\n"
+               "gavel judge pairs.jsonl --model prometheus.gguf --mode relative --rubric reasoning --out better.jsonl",
+    .opts = options,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+    .opts_size = sizeof(judge_opts),
+    .defaults = defaults,
+};

@@ -1,0 +1,22 @@
+/* Progress of a run on stderr: a bar on a terminal, plain lines elsewhere, JSON lines with --json. */
+#ifndef GAVEL_CLI_PROGRESS_H
+#define GAVEL_CLI_PROGRESS_H
+
+#include "judge/run.h"
+
+typedef enum progress_kind { PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON, PROGRESS_NONE } progress_kind;
+
+typedef struct progress_view {
+    progress_kind kind;
+    int64_t shown_us; /* when a plain or JSON line was last printed */
+    bool drawn;       /* a bar stands on the terminal's last line */
+} progress_view;
+
+/* Bar if stderr is a terminal, else lines; json and quiet override. */
+void progress_init(progress_view *v, bool json, bool quiet);
+/* run_spec.progress with a progress_view as context. */
+void progress_show(void *view, const run_progress *p);
+/* Takes the bar off the terminal, so that a message can be printed. */
+void progress_clear(progress_view *v);
+
+#endif

@@ -1,0 +1,195 @@
+/* The test engine: deterministic answers made of a hash of the prompt, no model.  Compiled only with -DGAVEL_TESTING=ON; absent from release
+ * builds.  docs/testing.md has the keys of "mock:KEY=VALUE,...". */
+#ifdef GAVEL_TESTING
+
+#include "lm/lm_internal.h"
+
+#include "base/thread.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct mock_request {
+    lm_result result;
+    char *text;
+    uint64_t row;
+    int64_t due_us;
+} mock_request;
+
+typedef struct lm_mock {
+    lm base;
+    lm_caps caps;
+    int64_t latency_us;           /* an answer is ready this long after submission */
+    uint64_t fail, longer, error; /* every n-th row: no verdict, stopped by length, an engine error; 0 = never */
+    int log_fd;                   /* gets one line with the row number for each answer handed out; -1 = none */
+    mock_request *queue;          /* in order of submission */
+    size_t n, cap;
+    lm_result *out;
+    char **out_text;
+    size_t n_out;
+    lm_stats stats;
+} lm_mock;
+
+static uint64_t hash(const lm_request *r) {
+    uint64_t h = 0xcbf29ce484222325u ^ (r->sampling.temperature > 0 ? r->sampling.seed * 31 + r->attempt : 0);
+    for (size_t i = 0; i < r->n_messages; i++)
+        for (size_t k = 0; k < r->messages[i].content.n; k++) h = (h ^ (uint8_t)r->messages[i].content.p[k]) * 0x100000001b3u;
+    return h ^ h >> 31;
+}
+
+static bool is_nth(uint64_t n, uint64_t row) {
+    return n && row % n == n - 1;
+}
+
+static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
+    lm_mock *m = (lm_mock *)lm_base;
+    (void)err;
+    if (m->n == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 64;
+        m->queue = gv_xrealloc(m->queue, m->cap * sizeof *m->queue);
+    }
+    mock_request *q = &m->queue[m->n++];
+    const uint64_t h = hash(r);
+    const sv *choices = r->constraint.choices;
+    const int choice = r->constraint.trigger.n ? (int)(h % r->constraint.n_choices) : -1;
+    buf text = {0};
+    *q = (mock_request){.row = r->row, .due_us = clock_mono_us() + m->latency_us};
+    q->result = (lm_result){.id = r->id, .choice = choice, .prompt_tokens = 100, .output_tokens = 20};
+    buf_printf(&text, " Feedback %016llx of a test engine.", (unsigned long long)h);
+    q->result.feedback_bytes = text.n + 1;
+    if (choice >= 0)
+        buf_printf(&text, " [RESULT] " SV_FMT, SV_ARG(choices[choice]));
+    else if (!is_nth(m->fail, r->row) && !is_nth(m->longer, r->row))
+        buf_printf(&text, " [RESULT] %d", (int)(h % 5) + 1);
+    for (size_t i = 0; choice >= 0 && i < r->constraint.n_choices; i++) q->result.choice_logprob[i] = (int)i == choice ? -0.25 : -2.5;
+    q->result.finish = is_nth(m->error, r->row) ? LM_ERROR : choice < 0 && is_nth(m->longer, r->row) ? LM_LENGTH : LM_STOP;
+    if (q->result.finish == LM_ERROR) q->result.message = SV("the test engine failed as asked");
+    q->text = text.p;
+    q->result.text = buf_view(&text);
+    return true;
+}
+
+static void log_row(const lm_mock *m, uint64_t row) {
+    char line[32];
+    const int n = snprintf(line, sizeof line, "%llu\n", (unsigned long long)row);
+    if (m->log_fd >= 0 && write(m->log_fd, line, (size_t)n) != n) abort(); /* a test's own log must be whole */
+}
+
+static void drop_results(lm_mock *m) {
+    for (size_t i = 0; i < m->n_out; i++) free(m->out_text[i]);
+    m->n_out = 0;
+}
+
+static bool mock_poll(lm *lm_base, const lm_result **results, size_t *n, gv_err *err) {
+    lm_mock *m = (lm_mock *)lm_base;
+    (void)err;
+    drop_results(m);
+    m->out = gv_xrealloc(m->out, (m->n + 1) * sizeof *m->out);
+    m->out_text = gv_xrealloc(m->out_text, (m->n + 1) * sizeof *m->out_text);
+    int64_t now = clock_mono_us();
+    if (m->n > 0 && m->queue[0].due_us > now) {
+        usleep((useconds_t)(m->queue[0].due_us - now < 50000 ? m->queue[0].due_us - now : 50000));
+        now = clock_mono_us();
+    }
+    while (m->n_out < m->n && m->queue[m->n_out].due_us <= now) {
+        const mock_request *q = &m->queue[m->n_out];
+        log_row(m, q->row);
+        m->out[m->n_out] = q->result;
+        m->out_text[m->n_out++] = q->text;
+        m->stats.prompt_tokens += q->result.prompt_tokens;
+        m->stats.computed_tokens += q->result.prompt_tokens;
+        m->stats.output_tokens += q->result.output_tokens;
+    }
+    m->n -= m->n_out;
+    memmove(m->queue, m->queue + m->n_out, m->n * sizeof *m->queue);
+    *results = m->out;
+    *n = m->n_out;
+    return true;
+}
+
+static bool mock_render(lm *m, const lm_message *messages, size_t n, buf *out, gv_err *err) {
+    (void)m, (void)err;
+    for (size_t i = 0; i < n; i++) buf_add_sv(out, messages[i].content);
+    return true;
+}
+
+static void mock_cancel(lm *lm_base, uint64_t id) {
+    lm_mock *m = (lm_mock *)lm_base;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->queue[i].result.id == id) m->queue[i].result.finish = LM_CANCELLED;
+}
+
+static size_t mock_in_flight(const lm *m) {
+    return ((const lm_mock *)m)->n;
+}
+static const lm_caps *mock_caps(lm *m) {
+    return &((lm_mock *)m)->caps;
+}
+static lm_stats mock_stats(const lm *m) {
+    return ((const lm_mock *)m)->stats;
+}
+
+static void mock_free(lm *lm_base) {
+    lm_mock *m = (lm_mock *)lm_base;
+    drop_results(m);
+    for (size_t i = 0; i < m->n; i++) free(m->queue[i].text);
+    if (m->log_fd >= 0) close(m->log_fd);
+    free(m->queue);
+    free(m->out);
+    free(m->out_text);
+    free(m);
+}
+
+static const lm_vtable mock_vtable = {mock_render, mock_submit, mock_poll, mock_cancel, mock_in_flight, mock_caps, mock_stats, mock_free};
+
+static bool set_key(lm_mock *m, const char *key, const char *value, gv_err *err) {
+    const long long n = atoll(value);
+    if (strcmp(key, "latency_us") == 0)
+        m->latency_us = n;
+    else if (strcmp(key, "fail") == 0)
+        m->fail = (uint64_t)n;
+    else if (strcmp(key, "long") == 0)
+        m->longer = (uint64_t)n;
+    else if (strcmp(key, "error") == 0)
+        m->error = (uint64_t)n;
+    else if (strcmp(key, "in_flight") == 0)
+        m->caps.max_in_flight = (int)n;
+    else if (strcmp(key, "log") == 0)
+        m->log_fd = open(value, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    else
+        return gv_fail(err, GV_USAGE, -1, "--model mock: no key %s", key);
+    return true;
+}
+
+lm *lm_mock_open(const lm_options *o, gv_err *err) {
+    lm_mock *m = gv_xcalloc(1, sizeof *m);
+    m->base.v = &mock_vtable;
+    m->log_fd = -1;
+    m->caps = (lm_caps){.model_name = "mock",
+                        .model_hash = "",
+                        .tokenizer_hash = "",
+                        .template_hash = "",
+                        .numerics = "mock",
+                        .ctx_tokens = 4096,
+                        .constrained = true,
+                        .logprobs = true,
+                        .max_in_flight = 8};
+    char *keys = gv_xstrdup(o->model[4] == ':' ? o->model + 5 : "");
+    bool ok = true;
+    char *rest = keys;
+    for (char *pair; ok && (pair = strsep(&rest, ",")) && *pair;) {
+        char *equals = strchr(pair, '=');
+        if (equals) *equals = 0;
+        ok = set_key(m, pair, equals ? equals + 1 : "", err);
+    }
+    free(keys);
+    if (ok) return &m->base;
+    mock_free(&m->base);
+    return NULL;
+}
+
+#else
+typedef int lm_mock_is_not_built; /* ISO C wants a declaration in every file */
+#endif
