@@ -99,20 +99,35 @@ static bool is_integer_text(sv t) {
     return !memchr(t.p, '.', t.n) && !memchr(t.p, 'e', t.n) && !memchr(t.p, 'E', t.n);
 }
 
+/* The fewest decimal digits that read back as v >= 0, as "d.ddde+XX" in out.  Of a power of two the interval that reads back is wider above than
+ * below, so the digits wanted may be one above the correctly rounded ones. */
+static void shortest_digits(double v, char out[40]) {
+    for (int precision = 0; precision < 17; precision++) {
+        snprintf(out, 40, "%.*e", precision, v);
+        if (strtod(out, NULL) == v) return;
+        char up[40];
+        memcpy(up, out, 40);
+        char *digit = strchr(up, 'e') - 1;
+        while (digit > up && *digit == '9') *digit-- = '0';
+        if (digit < up || *digit == '9' || *digit == '.') continue; /* a carry into the point: rounded values of fewer digits were tried */
+        ++*digit;
+        if (strtod(up, NULL) != v) continue;
+        memcpy(out, up, 40);
+        return;
+    }
+}
+
 /* repr() of a finite double: the fewest digits that read back; d.ddde+XX from 1e16 and below 1e-4, else plain with at least ".0". */
 static void put_float(buf *out, double v) {
     char digits[40] = "";
-    for (int precision = 0; precision < 17; precision++) {
-        snprintf(digits, sizeof digits, "%.*e", precision, v);
-        if (strtod(digits, NULL) == v) break;
-    }
+    if (signbit(v)) buf_add_char(out, '-');
+    shortest_digits(fabs(v), digits);
     const char *e = strchr(digits, 'e');
     int exponent = atoi(e + 1);
     char mantissa[24];
     int n = 0;
     for (const char *p = digits; p < e; p++)
         if (*p >= '0' && *p <= '9') mantissa[n++] = *p;
-    if (digits[0] == '-') buf_add_char(out, '-');
     if (exponent < -4 || exponent >= 16) {
         buf_add(out, mantissa, 1);
         if (n > 1) {

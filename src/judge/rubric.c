@@ -149,7 +149,7 @@ bool rubric_object_text(const json_value *object, buf *text, gv_err *err) {
         const json_value *v = json_get(object, object_keys[k]);
         if (!v) return gv_fail(err, GV_FORMAT, -1, "the rubric has no %s", object_keys[k]);
         if (json_kind_of(v) != JSON_STRING)
-            return gv_fail(err, GV_FORMAT, -1, "the rubric's %s is %s, not a string", object_keys[k], json_kind_name(v));
+            return gv_fail(err, GV_FORMAT, -1, "the rubric's %s is of type %s, not a string", object_keys[k], json_kind_name(v));
         if (k == 0)
             buf_printf(text, "[");
         else
@@ -170,7 +170,7 @@ bool rubric_from_value(const json_value *json, sv text, judge_style style, arena
         text = json_string(json);
     } else if (json) {
         gv_fail(err, GV_FORMAT, -1,
-                "the rubric is %s; text, or an object with criteria and score1_description to score5_description, is needed",
+                "the rubric is of type %s; text, or an object with criteria and score1_description to score5_description, is needed",
                 json_kind_name(json));
         goto done;
     }

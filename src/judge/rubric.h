@@ -22,8 +22,7 @@ typedef struct rubric {
 const char *const *rubric_builtin_names(judge_style style);
 
 /* spec: a built-in name, a file, or FILE#NAME to pick one of several.  distilabel's shape check applies in style distilabel.  Strings live
- * in a.  Errors: GV_USAGE unknown name ("unknown rubric helpfullness; did you mean helpfulness?  Built-in rubrics: ...; a file may be given
- * too"), several rubrics without a choice; GV_FORMAT malformed file (path and place named) or text; GV_LIMIT; GV_IO. */
+ * in a.  Errors: GV_USAGE unknown name (unknown rubric "helpfullness"; did you mean helpfulness? Built-in rubrics: ...), several rubrics without a choice; GV_FORMAT malformed file (path and place named) or text; GV_LIMIT; GV_IO. */
 bool rubric_load(const char *spec, judge_style style, arena *a, rubric *out, gv_err *err) GV_MUST_USE;
 /* The same from the bytes of a file called path (for its suffix and for messages); pick NULL: the only one. */
 bool rubric_parse_file(sv bytes, const char *path, const char *pick, judge_style style, arena *a, rubric *out, gv_err *err) GV_MUST_USE;

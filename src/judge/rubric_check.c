@@ -82,7 +82,7 @@ static bool lax_integer(checker *c, const char *field, const json_value *v, int6
     case JSON_BOOL: *out = json_bool(v); return true;
     case JSON_NUMBER:
         if (json_int64(v, out)) return true;
-        if (json_double(v, &number) && number == (double)(int64_t)number) {
+        if (json_double(v, &number) && number >= -0x1p62 && number <= 0x1p62 && number == (double)(int64_t)number) {
             *out = (int64_t)number;
             return true;
         }

@@ -146,7 +146,7 @@ static bool no_such_name(const json_value *map, const char *pick, gv_err *err) {
     size_t i = 0;
     for (json_iter it = json_each(map); json_next(&it);) keys[i++] = arena_dup(&a, it.key.p, it.key.n);
     const char *near = nearest_name(pick, keys);
-    gv_fail(err, GV_USAGE, -1, "no rubric \"%s\" in the file%s%s%s; it has %s", pick, near ? "; did you mean " : "", near ? near : "",
+    gv_fail(err, GV_USAGE, -1, "no rubric \"%s\" in the file%s%s%s It has: %s", pick, near ? "; did you mean " : ".", near ? near : "",
             near ? "?" : "", names.p ? names.p : "none");
     arena_fini(&a);
     free(keys);
@@ -163,7 +163,7 @@ static bool value_text(const json_value *v, buf *text, gv_err *err) {
     if (json_kind_of(v) == JSON_OBJECT) return rubric_object_text(v, text, err);
     if (json_kind_of(v) != JSON_STRING)
         return gv_fail(err, GV_FORMAT, -1,
-                       "a rubric is %s; text, or an object with criteria and score1_description to score5_description, is needed",
+                       "a rubric is of type %s; text, or an object with criteria and score1_description to score5_description, is needed",
                        json_kind_name(v));
     buf_add_sv(text, json_string(v));
     return true;
@@ -240,8 +240,8 @@ static bool unknown_name(const char *spec, judge_style style, gv_err *err) {
     const char *near = nearest_name(spec, names);
     buf list = {0};
     for (size_t i = 0; names[i]; i++) buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    gv_fail(err, GV_USAGE, -1, "unknown rubric %s%s%s%s; built-in rubrics are %s, and there is no file of that name", spec,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "", list.p);
+    gv_fail(err, GV_USAGE, -1, "unknown rubric \"%s\"%s%s%s Built-in rubrics: %s; there is no such file either", spec,
+            near ? "; did you mean " : ".", near ? near : "", near ? "?" : "", list.p);
     buf_fini(&list);
     return false;
 }

@@ -232,6 +232,8 @@ static bool parse_lenient(judge_mode mode, sv raw, verdict *out) {
 
 /* ---- robust ---- */
 
+static const char opening[] = "*_`\"'([<:=#"; /* what may stand before a verdict, beside white space */
+
 static bool is_word_char(int32_t c) {
     return (c >= '0' && c <= '9') || (fold(c) >= 'a' && fold(c) <= 'z') || c == '_' || c >= 0x80 || c < 0;
 }
@@ -249,14 +251,27 @@ static int verdict_char(judge_mode mode, char c) {
     return c == 'A' || c == 'a' ? 'A' : c == 'B' || c == 'b' ? 'B' : 0;
 }
 
-/* Whether another verdict is joined to the one that ends at pos: "4-5", "4 or 5", "A/B", "A and B". */
+/* Skips "Response" and the like with what may stand between it and a verdict. */
+static size_t skip_introduction(judge_mode mode, sv s, size_t pos) {
+    static const char *const absolute_words[] = {"score", "rating", NULL}, *const relative_words[] = {"response", "assistant", "output",
+                                                                                                      NULL};
+    for (const char *const *w = mode == JUDGE_ABSOLUTE ? absolute_words : relative_words; *w; w++) {
+        size_t end = 0;
+        if (!word_at(s, pos, *w, &end)) continue;
+        size_t next = skip_any(s, end, opening);
+        if (next > end) return next;
+    }
+    return pos;
+}
+
+/* Whether another verdict is joined to the one that ends at pos: "4-5", "4 or 5", "A/B", "A and Response B". */
 static bool is_joined(judge_mode mode, sv s, size_t pos) {
     size_t next = pos;
     int32_t c = utf8_next(s, &next);
     bool joined = c == '/' || c == '-' || c == '=' || c == '&' || c == '+' || c == '|' || c == 0x2013; /* EN DASH */
     if (!joined) joined = word_at(s, pos, "or", &next) || word_at(s, pos, "and", &next) || word_at(s, pos, "to", &next);
     if (!joined) return false;
-    next = skip_any(s, next, "*_`\"'([");
+    next = skip_introduction(mode, s, skip_any(s, next, opening));
     if (next >= s.n || !verdict_char(mode, s.p[next])) return false;
     next++;
     return next >= s.n || !is_word_char((unsigned char)s.p[next]);
@@ -290,19 +305,10 @@ static bool stands(judge_mode mode, sv s, size_t pos, bool introduced) {
 
 /* The verdict at pos after decoration and an introducing word; 0 if there is none. */
 static int decorated_verdict_at(judge_mode mode, sv s, size_t pos) {
-    static const char *const absolute_words[] = {"score", "rating", NULL}, *const relative_words[] = {"response", "assistant", "output",
-                                                                                                      NULL};
-    const char *open = "*_`\"'([<:=#";
-    bool introduced = false;
-    pos = skip_any(s, pos, open);
-    for (const char *const *w = mode == JUDGE_ABSOLUTE ? absolute_words : relative_words; *w && !introduced; w++) {
-        size_t end = 0;
-        if (!word_at(s, pos, *w, &end)) continue;
-        size_t next = skip_any(s, end, open);
-        if (next == end) continue;
-        pos = next;
-        introduced = true;
-    }
+    pos = skip_any(s, pos, opening);
+    size_t start = skip_introduction(mode, s, pos);
+    bool introduced = start > pos;
+    pos = start;
     if (pos >= s.n) return 0;
     int result = verdict_char(mode, s.p[pos]);
     if (!result) return 0;
