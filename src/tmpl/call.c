@@ -412,7 +412,11 @@ static bool list_method(ev *e, const method_def *d, val self, const cargs *a, va
         }
         n += eq;
     }
-    if (d->id == M_LIST_INDEX) return ev_fail(e, "ValueError", "value is not in the %s", val_type(self));
+    if (d->id == M_LIST_INDEX && self.l->kind == L_TUPLE) return ev_fail(e, "ValueError", "tuple.index(x): x not in tuple");
+    if (d->id == M_LIST_INDEX) {
+        val repr;
+        return val_repr_of(e, v, &repr) && ev_fail(e, "ValueError", SV_FMT " is not in list", SV_ARG(val_sv(repr)));
+    }
     *out = val_int(n);
     return true;
 }

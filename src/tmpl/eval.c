@@ -149,10 +149,22 @@ static bool eval_call(ev *e, const node *n, val *out) {
     return call_value(e, callee, &a, out);
 }
 
+/* True if the filter or test has no number; the error is set. */
+static bool unresolved(ev *e, const node *n, const char *what) {
+    if (n->op < OP_UNSUPPORTED) return false;
+    if (n->op == OP_UNSUPPORTED) {
+        ev_unsupported(e, "Jinja %s '" SV_FMT "'", what, SV_ARG(n->str));
+    } else {
+        ev_fail(e, "TemplateRuntimeError", "No %s named '" SV_FMT "' found.", what, SV_ARG(n->str));
+    }
+    return true;
+}
+
 static bool eval_filter(ev *e, const node *n, val *out) {
     val input;
     cargs a;
-    if (!eval_expr(e, n->a, &input) || !eval_args(e, n->args, &a)) return false;
+    e->line = n->line;
+    if (unresolved(e, n, "filter") || !eval_expr(e, n->a, &input) || !eval_args(e, n->args, &a)) return false;
     e->line = n->line;
     return filter_call(e, n->op, input, &a, out);
 }
@@ -160,7 +172,7 @@ static bool eval_filter(ev *e, const node *n, val *out) {
 /* A chain whose innermost input is not an expression but `input`. */
 bool eval_filter_chain(ev *e, const node *n, val input, val *out) {
     cargs a;
-    if (!ev_steps(e, 1)) return false;
+    if (!ev_steps(e, 1) || unresolved(e, n, "filter")) return false;
     if (n->a && !eval_filter_chain(e, n->a, input, &input)) return false;
     if (!eval_args(e, n->args, &a)) return false;
     e->line = n->line;
@@ -171,7 +183,7 @@ static bool eval_test(ev *e, const node *n, val *out) {
     val input;
     cargs a;
     bool yes;
-    if (!eval_expr(e, n->a, &input) || !eval_args(e, n->args, &a)) return false;
+    if (unresolved(e, n, "test") || !eval_expr(e, n->a, &input) || !eval_args(e, n->args, &a)) return false;
     e->line = n->line;
     if (!test_call(e, n->op, input, &a, &yes)) return false;
     *out = val_bool(yes);

@@ -42,12 +42,23 @@ const val *scope_get(ev *e, const symbol *id) {
 
 static bool unpack(ev *e, const node *target, val v);
 
+/* Jinja looks at the namespaces of a target before it evaluates the value. */
+static bool check_namespaces(ev *e, const node *target) {
+    for (uint32_t i = 0; target->kind == N_TUPLE && i < target->items.n; i++) {
+        if (!check_namespaces(e, target->items.v[i])) return false;
+    }
+    if (target->kind != N_NSREF) return true;
+    const val *ns = scope_get(e, target->id);
+    if (e->code != GV_OK) return false;
+    return (ns && ns->kind == V_NS) || ev_fail(e, "TemplateRuntimeError", "cannot assign attribute on non-namespace object");
+}
+
 static bool assign(ev *e, const node *target, val v) {
     if (target->kind == N_NAME) return scope_set(e, target->id, v);
     if (target->kind == N_TUPLE) return unpack(e, target, v);
+    if (!check_namespaces(e, target)) return false;
     const val *ns = scope_get(e, target->id);
-    if (e->code != GV_OK) return false;
-    if (!ns || ns->kind != V_NS) return ev_fail(e, "TemplateRuntimeError", "cannot assign attribute on non-namespace object");
+    if (!ns) return false;
     return dict_set(e, ns->d, val_str(target->str), v);
 }
 
@@ -92,6 +103,7 @@ static bool exec_for(ev *e, const node *n) {
     loop_state *st = ev_alloc(e, 1, sizeof *st);
     if (!st) return false;
     *st = (loop_state){.items = items};
+    bool completed = false; /* Jinja runs the else branch when no round reached its end, also after a break */
     const symbol *loop_name = tmpl_find_name(e->t, SV("loop"));
     for (size_t i = 0; i < items->n && e->flow != FLOW_BREAK; i++) {
         st->index0 = i;
@@ -99,11 +111,12 @@ static bool exec_for(ev *e, const node *n) {
         if (!ev_steps(e, 1) || !scope_push(e, outer)) return false;
         if (loop_name && !scope_set(e, loop_name, (val){.kind = V_LOOP, .loop = st})) return false;
         if (!assign(e, n->a, items->v[i]) || !exec_body(e, &n->body)) return false;
+        if (e->flow == FLOW_NEXT) completed = true;
         if (e->flow == FLOW_CONTINUE) e->flow = FLOW_NEXT;
     }
     e->flow = FLOW_NEXT;
     e->sc = outer;
-    if (items->n) return true;
+    if (completed) return true;
     if (!scope_push(e, outer) || !exec_body(e, &n->body2)) return false;
     e->sc = outer;
     return true;
@@ -142,6 +155,7 @@ static bool exec_set_block(ev *e, const node *n) {
 static bool exec_filter_block(ev *e, const node *n) {
     val v;
     if (!capture(e, &n->body, &v) || !eval_filter_chain(e, n->b, v, &v)) return false;
+    if (v.kind != V_STR) return ev_unsupported(e, "a filter block that gives a value of type %s", val_type(v));
     return sb_add_str_of(e, e->out, v);
 }
 
@@ -193,7 +207,7 @@ static bool exec_node(ev *e, const node *n) {
     case N_OUTPUT: return eval_expr(e, n->a, &v) && sb_add_str_of(e, e->out, v);
     case N_FOR: return exec_for(e, n);
     case N_IF: return exec_if(e, n);
-    case N_SET: return eval_expr(e, n->b, &v) && assign(e, n->a, v);
+    case N_SET: return check_namespaces(e, n->a) && eval_expr(e, n->b, &v) && assign(e, n->a, v);
     case N_SETBLOCK: return exec_set_block(e, n);
     case N_FILTERBLOCK: return exec_filter_block(e, n);
     case N_WITH: return exec_with(e, n);

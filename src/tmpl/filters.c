@@ -199,6 +199,8 @@ static bool filter_indent(ev *e, const char *name, val in, const cargs *a, val *
     if (!args_bind(e, "do_indent", a, names, 3, 0, v)) return false;
     if (!indent_text(e, v[0].kind == V_MISSING ? val_int(4) : v[0], &pad)) return false;
     if (in.kind == V_UNDEF) return undef_raise(e, in.u);
+    if (in.kind == V_LIST && in.l->kind == L_LIST) return ev_fail(e, "AttributeError", "'list' object has no attribute 'splitlines'");
+    if (in.kind == V_LIST && in.l->kind == L_TUPLE) return op_binary(e, TK_ADD, in, val_str(SV("\n")), out);
     if (in.kind != V_STR) return ev_fail(e, "TypeError", "unsupported operand type(s) for +=: '%s' and 'str'", val_type(in));
     if (!op_binary(e, TK_ADD, in, val_str(SV("\n")), &text) || !str_splitlines(e, text, false, &lines)) return false;
     for (size_t i = 0; i < lines.l->n; i++) {

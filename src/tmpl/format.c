@@ -162,7 +162,8 @@ bool str_format_percent(ev *e, val fmt, val args, val *out) {
         if (!percent_put(e, &b, &s, tuple ? args.l->v[used] : args)) return false;
         used++;
     }
-    bool may_be_left = !tuple && (args.kind == V_DICT || args.kind == V_LIST);
+    bool may_be_left =
+        args.kind == V_DICT || args.kind == V_UNDEF || args.kind == V_RANGE || (args.kind == V_LIST && args.l->kind == L_LIST);
     if (used < have && !may_be_left) return ev_fail(e, "TypeError", "not all arguments converted during string formatting");
     if (!sb_add_val(e, &b, str_sub(fmt, plain, fmt.n - plain))) return false;
     *out = sb_done(&b);

@@ -137,13 +137,24 @@ static bool test_kind(test_id id, val x) {
     }
 }
 
+/* TypeError of the function behind the test. */
+static bool wrong_args(ev *e, int number, size_t given, size_t want) {
+    static const char *const arg_names[] = {[T_SAMEAS] = "other", [T_DIVISIBLEBY] = "num", [T_IN] = "seq"};
+    static const char *const operators[] = {"eq", "ne", "lt", "le", "gt", "ge"};
+    test_id id = tests[number].id;
+    if (id >= T_EQ) return ev_fail(e, "TypeError", "%s expected 2 arguments, got %zu", operators[id - T_EQ], given + 1);
+    if (id == T_CALLABLE) return ev_fail(e, "TypeError", "callable() takes exactly one argument (%zu given)", given + 1);
+    if (given < want) {
+        return ev_fail(e, "TypeError", "test_%s() missing 1 required positional argument: '%s'", tests[number].name, arg_names[id]);
+    }
+    return ev_fail(e, "TypeError", "test_%s() takes %zu positional argument%s but %zu were given", tests[number].name, want + 1,
+                   want ? "s" : "", given + 1);
+}
+
 bool test_call(ev *e, int number, val x, const cargs *a, bool *out) {
     test_id id = tests[number].id;
     size_t want = id == T_SAMEAS || id == T_DIVISIBLEBY || id == T_IN || id >= T_EQ ? 1 : 0;
-    if (a->n != want || a->n_kw) {
-        return ev_fail(e, "TypeError", "test %s expected %zu argument%s, got %zu", tests[number].name, want, want == 1 ? "" : "s",
-                       a->n + a->n_kw);
-    }
+    if (a->n != want || a->n_kw) return wrong_args(e, number, a->n + a->n_kw, want);
     switch (id) {
     case T_SAMEAS: *out = is_same(x, a->pos[0]); return true;
     case T_ODD: return is_divisible(e, x, val_int(2), 1, out);

@@ -103,6 +103,7 @@ static node *parse_for(parser *p, node *n) {
 
 static node *parse_if(parser *p, node *n) {
     static const char *const ends[] = {"elif", "else", "endif", NULL};
+    p->soft++;
     for (;;) {
         node *clause = parser_node(p, N_IF, p->tok->line);
         if (!(clause->a = parser_tuple(p, (tuple_opts){.no_cond = true}))) return NULL;
@@ -115,6 +116,7 @@ static node *parse_if(parser *p, node *n) {
             if (!parse_until(p, &clause->body, "endif", "if") || !parser_close(p, clause)) return NULL;
             parser_add(p, &n->items, clause);
         }
+        p->soft--;
         return closed(p, n);
     }
 }

@@ -276,13 +276,11 @@ static bool parse_dotted(parser *p, sv *out) {
     return true;
 }
 
+/* A filter or test outside the subset, and an unknown one inside {% if %}, fail when they are evaluated; an unknown one elsewhere now. */
 static bool resolve(parser *p, node *n, const char *what, int id) {
-    if (id >= 0) {
-        n->op = (uint8_t)id;
-        return true;
-    }
+    n->op = (uint8_t)(id >= 0 ? id : id == -2 ? OP_UNSUPPORTED : OP_UNKNOWN);
+    if (id != -1 || p->soft) return true;
     sv s = sv_sub(n->str, 0, 60);
-    if (id == -2) return gv_fail(p->err, GV_UNSUPPORTED, n->line, "Jinja %s '" SV_FMT "' is not supported", what, SV_ARG(s));
     return gv_fail(p->err, GV_FORMAT, n->line, "TemplateAssertionError: No %s named '" SV_FMT "'.", what, SV_ARG(s));
 }
 

@@ -9,6 +9,7 @@ typedef struct parser {
     const token *tok; /* the current one */
     gv_err *err;
     int depth;
+    int soft;         /* open {% if %} tags */
     int loops;        /* open {% for %} bodies of this macro */
     unsigned special; /* MACRO_CALLER | ...: seen since the innermost macro began */
     const struct open_block *open;

@@ -149,6 +149,9 @@ typedef enum node_kind {
     N_CONTINUE,
 } node_kind;
 
+/* node.op of a filter or test that has no number. */
+enum { OP_UNSUPPORTED = 254, OP_UNKNOWN = 255 };
+
 /* Special names a macro body mentions (node.op of N_MACRO and N_CALLBLOCK). */
 enum { MACRO_CALLER = 1, MACRO_KWARGS = 2, MACRO_VARARGS = 4 };
 
