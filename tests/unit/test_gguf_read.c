@@ -409,6 +409,36 @@ static void a_missing_file_is_named(void **state) {
     assert_string_equal(err.msg, "cannot open /nonexistent/m.gguf: No such file or directory");
 }
 
+static void a_file_on_disk_that_is_no_gguf_is_named(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    assert_null(gguf_open(GAVEL_TEST_DATA "/gguf/README.md", &err));
+    assert_int_equal(err.code, GV_FORMAT);
+    assert_string_equal(err.msg,
+                        GAVEL_TEST_DATA "/gguf/README.md: not a GGUF file: it starts with 23 20 50 75, expected 47 47 55 46 (GGUF)");
+    gv_err_clear(&err);
+    gguf *g = gguf_open(GAVEL_TEST_DATA "/gguf/tiny-spm.gguf", &err);
+    assert_non_null(g);
+    assert_int_equal(gguf_version(g), 3);
+    assert_string_equal(gguf_path(g), GAVEL_TEST_DATA "/gguf/tiny-spm.gguf");
+    gguf_close(g);
+}
+
+static void a_large_alignment_is_written_with_its_padding(void **state) {
+    (void)state;
+    const float data[2] = {1, 2};
+    gguf_out *o = gguf_out_new();
+    gguf_out_u32(o, "general.alignment", 1 << 16);
+    gguf_out_tensor(o, &(tensor_view){"a", DT_F32, 1, {2, 1, 1, 1}, (const uint8_t *)data, 8});
+    buf b = {0};
+    gv_err err = GV_ERR_INIT;
+    assert_true(gguf_out_bytes(o, &b, &err));
+    gguf_out_free(o);
+    assert_int_equal(b.n, 2 << 16);
+    assert_memory_equal(b.p + (1 << 16), data, 8);
+    loads(&b, 1, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_keys_and_tensors_come_back_as_written),
@@ -418,6 +448,8 @@ int main(void) {
         cmocka_unit_test(what_the_writer_writes_reads_back),
         cmocka_unit_test(the_writer_refuses_what_the_reader_would),
         cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(a_file_on_disk_that_is_no_gguf_is_named),
+        cmocka_unit_test(a_large_alignment_is_written_with_its_padding),
     };
     return cmocka_run_group_tests_name("gguf read", tests, NULL, NULL);
 }
