@@ -37,12 +37,14 @@ static void the_reason_is_shown_even_after_an_overlong_name(void **state) {
     (void)state;
     char name[4096];
     for (size_t i = 0; i + 2 < sizeof name; i += 2) memcpy(name + i, "\xC3\xA9", 3); /* e with acute */
-    gv_err err = GV_ERR_INIT;
-    errno = EACCES;
-    gv_fail_errno(&err, "cannot open %s", name);
-    assert_true(sv_ends(sv_of(err.msg), SV(": Permission denied")));
-    assert_true(strlen(err.msg) > 1000);
-    assert_int_equal(utf8_invalid_at(sv_of(err.msg)), SIZE_MAX);
+    for (int shift = 0; shift < 2; shift++) {
+        gv_err err = GV_ERR_INIT;
+        errno = EACCES;
+        gv_fail_errno(&err, "cannot open %s%s", shift ? "x" : "", name);
+        assert_true(sv_ends(sv_of(err.msg), SV("\xC3\xA9: Permission denied")));
+        assert_true(strlen(err.msg) > 1000);
+        assert_int_equal(utf8_invalid_at(sv_of(err.msg)), SIZE_MAX);
+    }
 }
 
 static void context_goes_in_front(void **state) {

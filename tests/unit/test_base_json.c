@@ -122,6 +122,13 @@ static void duplicates_among_many_keys_are_found_too(void **state) {
     }
 }
 
+static void of_several_duplicates_the_first_in_the_text_is_named(void **state) {
+    (void)state;
+    check_refused(SV("{\"b\":1,\"a\":1,\"a\":2,\"b\":2}"), GV_FORMAT, 13, "invalid JSON at byte 13: duplicate key \"a\"");
+    check_refused(SV("{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"b\":0,\"a\":0,\"7\":0,\"b\":1,\"a\":1}"), GV_FORMAT, 55,
+                  "invalid JSON at byte 55: duplicate key \"b\"");
+}
+
 static void an_overlong_duplicate_key_is_shown_in_part(void **state) {
     (void)state;
     buf b = {0};
@@ -375,6 +382,7 @@ int main(void) {
         cmocka_unit_test(bad_strings_numbers_and_ends_are_refused),
         cmocka_unit_test(duplicate_keys_are_refused_where_the_second_stands),
         cmocka_unit_test(duplicates_among_many_keys_are_found_too),
+        cmocka_unit_test(of_several_duplicates_the_first_in_the_text_is_named),
         cmocka_unit_test(an_overlong_duplicate_key_is_shown_in_part),
         cmocka_unit_test(nesting_is_allowed_to_64_levels),
         cmocka_unit_test(counts_are_capped_by_name),

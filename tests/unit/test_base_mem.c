@@ -175,6 +175,16 @@ static void an_arena_after_reset_needs_no_new_memory_for_small_requests(void **s
     arena_fini(&a);
 }
 
+static void an_arena_after_reset_holds_no_oversized_chunk(void **state) {
+    (void)state;
+    arena a;
+    arena_init(&a);
+    (void)!arena_alloc(&a, 3000000);
+    arena_reset(&a);
+    assert_null(a.head);
+    arena_fini(&a);
+}
+
 static void arenas_copy_and_format_text(void **state) {
     (void)state;
     arena a;
@@ -197,6 +207,7 @@ int main(void) {
         cmocka_unit_test(the_guard_lets_memory_that_exists_be_used),
         cmocka_unit_test(an_arena_keeps_what_it_hands_out),
         cmocka_unit_test(an_arena_after_reset_needs_no_new_memory_for_small_requests),
+        cmocka_unit_test(an_arena_after_reset_holds_no_oversized_chunk),
         cmocka_unit_test(arenas_copy_and_format_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
