@@ -106,6 +106,7 @@ static void a_whole_read_appends_and_keeps_to_its_cap(void **state) {
     CHECK_FAILS(file_read_all("/dev/zero", 100000, &b, &err), GV_LIMIT, -1, "/dev/zero: more than the cap of 100000 bytes");
     CHECK_FAILS(file_read_all(dir, 100, &b, &err), GV_IO, -1, about("cannot read %s: Is a directory", dir));
     CHECK_FAILS(file_read_all("/nowhere/x", 100, &b, &err), GV_IO, -1, "cannot open /nowhere/x: No such file or directory");
+    assert_int_equal(b.n, 11);
     assert_string_equal(b.p, "x0123456789");                           /* failures leave it as it was */
     assert_true(file_read_all("/proc/self/status", 1 << 20, &b, &ok)); /* says it has 0 bytes */
     assert_true(b.n > 100);
