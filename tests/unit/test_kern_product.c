@@ -417,6 +417,36 @@ static void activations_quantise_alike_on_every_set(void **state) {
     }
 }
 
+/* Elements within a step of j + 1/2 quantisation steps, where x * (127 / amax), x / d and x * (1 / d) round to different integers. */
+static void activations_are_multiplied_by_127_over_amax(void **state) {
+    (void)state;
+    rng r = {42};
+    int n_divided = 0, n_reciprocal = 0;
+    for (int round = 0; round < 20000; round++) {
+        float x[32], amax = 0.5f + fabsf(rng_float(&r)), d, id = 127.0f / amax;
+        int8_t q[32], want[32];
+        int16_t bsum[2];
+        bool ok;
+        x[0] = amax;
+        want[0] = 127;
+        for (int i = 1; i < 32; i++) {
+            x[i] = amax * (((float)(rng_next(&r) % 252) - 125.5f) / 127.0f);
+            x[i] = i % 3 == 0 ? x[i] : nextafterf(x[i], i % 3 == 1 ? 2.0f : -2.0f);
+            want[i] = (int8_t)rintf(x[i] * id);
+            n_divided += want[i] != (int8_t)rintf(x[i] / (amax / 127.0f));
+            n_reciprocal += want[i] != (int8_t)rintf(x[i] * (1.0f / (amax / 127.0f)));
+        }
+        for (size_t s = 0; s <= N_OTHER; s++) {
+            const kern_ops *ops = kern_get(s < N_OTHER ? other_sets[s] : KERN_REF);
+            if (!ops) continue;
+            quantise_one(ops, x, 32, q, &d, bsum, &ok);
+            assert_true(ok && d == amax / 127.0f);
+            assert_memory_equal(q, want, sizeof want);
+        }
+    }
+    assert_true(n_divided > 1000 && n_reciprocal > 1000); /* the elements do tell the formulas apart */
+}
+
 static void activations_round_half_to_even_and_sum_by_sixteen(void **state) {
     (void)state;
     for (size_t s = 0; s <= N_OTHER; s++) {
@@ -526,6 +556,7 @@ int main(void) {
         cmocka_unit_test(an_unknown_set_is_refused_with_the_names_of_those_there_are),
         cmocka_unit_test(kernels_run_with_subnormals_and_round_to_nearest_and_give_the_mode_back),
         cmocka_unit_test(activations_quantise_alike_on_every_set),
+        cmocka_unit_test(activations_are_multiplied_by_127_over_amax),
         cmocka_unit_test(activations_round_half_to_even_and_sum_by_sixteen),
         cmocka_unit_test(tiny_blocks_become_zero_and_the_smallest_kept_one_does_not),
         cmocka_unit_test(a_value_that_is_not_finite_zeroes_its_block_and_is_reported),
