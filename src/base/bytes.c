@@ -1,5 +1,8 @@
-/* See bytes.h.  The only place where file bytes turn into integers: least significant byte first, whatever the alignment.  A failed read
- * leaves the cursor where it was. */
+/* See bytes.h.  Bytes of a file turn into integers here: least significant byte first, whatever the alignment and the host's order.
+ *
+ * Invariant: pos <= n.  What is asked for is compared with what is left, never added to the position, so no length from a file can
+ * overflow.  A failed read leaves the cursor and the result as they were; its message has the field's name, the offset and what is left.
+ * Nothing is copied: a view lives as long as the bytes it points into. */
 #include "base/bytes.h"
 
 static bool need(bytes *b, uint64_t n, const char *what, gv_err *err) {

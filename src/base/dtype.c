@@ -1,5 +1,8 @@
 /* See dtype.h.  Numbers, names and block layouts as in ggml (ggml.h: enum ggml_type; ggml-common.h: block_* structs, whose sizes are
- * written out below as sums).  Types that gavel does not read have a name only, for messages. */
+ * written out below as sums: scales, minima, high bits, quants in the struct's order).
+ *
+ * INFO holds the types gavel reads; NAMES those it does not, so that a message can say which type a file has (removed types 4, 5, 31-33
+ * and 36-38 included).  Tables only: any thread may call this. */
 #include "base/dtype.h"
 
 #include <strings.h>

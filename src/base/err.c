@@ -1,6 +1,7 @@
 /* See err.h.  Every message passes through set_text, which keeps it valid UTF-8 in a fixed buffer: malformed bytes become U+FFFD, control
  * characters other than tab and newline become '?' (names from hostile files must not reach a terminal as escapes), and a message that
  * does not fit ends at a character boundary.  Nothing here allocates, so a failure can be reported when memory is out.
+ *
  * No state: any thread may call these with a gv_err of its own. */
 #include "base/err.h"
 

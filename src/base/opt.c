@@ -1,5 +1,8 @@
 /* See opt.h: the parser.  Help, man page and completion are in opt_print.c.
  *
+ * Options and arguments may be mixed; a word that begins with "-" is an option unless it is "-" itself or comes after "--".  A value never
+ * begins with "--" unless it is joined by "=", so a forgotten value does not swallow the next option.
+ *
  * A value is checked where it is parsed, so that a command's struct holds only values its table allows.  Messages name the option as the
  * user wrote it, quote the value, and say what would be right. */
 #include "base/opt.h"

@@ -1,10 +1,9 @@
 /* See opt.h: what people and shells read of the option tables: --help, gavel.1, bash and zsh completion.  The parser is in opt.c.
  *
- * Help is wrapped at 80 columns, a byte that continues a UTF-8 character counting nothing.  The man page uses the man macros of groff and
- * mandoc (man(7)); it carries no date, so that the same tables give the same bytes. */
+ * Everything here is a pure function of the tables: text is appended to a buffer, nothing is printed.  Help is wrapped at 80
+ * columns; a byte that continues a UTF-8 character counts nothing.  The man page uses the man macros of groff and mandoc (man(7)) and carries
+ * no date, so that the same tables give the same bytes. */
 #include "base/opt.h"
-
-#include <stdlib.h>
 
 enum { COLUMNS = 80, HELP_COLUMN = 28 };
 

@@ -1,5 +1,8 @@
-/* See str.h: SHA-256 as FIPS 180-4 defines it.  Whole models are hashed (gigabytes), so x86 CPUs that have the SHA instructions use them;
- * both paths give the same bytes (tests/unit/test_base_str.c compares them). */
+/* See str.h: SHA-256 as FIPS 180-4 defines it (constants section 4.2.2, functions 4.1.2, padding 5.1.1).
+ *
+ * Whole models are hashed (gigabytes), so x86 CPUs that have the SHA instructions use them: 1.9 GB/s instead of 0.14 on one core of an EPYC.
+ * Both paths give the same bytes (tests/unit/test_base_str.c compares them).  The choice is made at the first call and kept; any number of
+ * threads may hash, each with a sha256 of its own. */
 #include "base/str.h"
 
 #if defined(__x86_64__)

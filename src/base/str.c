@@ -1,5 +1,9 @@
 /* See str.h: buffers, search, nearest name.  UTF-8 is in utf8.c, SHA-256 in sha256.c.
- * A buf's capacity doubles, so that adding n bytes one by one costs O(n); p[n] is always 0 once p is set. */
+ *
+ * A buf's capacity doubles, so that adding n bytes one by one costs O(n).  Invariant once p is set: n < cap and p[n] is 0, so the bytes are a
+ * C string as long as they hold no NUL.  A buf belongs to one thread at a time.
+ *
+ * nearest_name compares bytes and only names of at most 64 of them: it looks at option and column names, not at text. */
 #include "base/str.h"
 
 #include "base/mem.h"
