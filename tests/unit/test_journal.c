@@ -290,7 +290,9 @@ static void another_schema_is_refused(void **state) {
     open_fails(path, JOURNAL_OPEN, GV_STATE, "has schema 2, this gavel knows 1");
     sql_ok(path, "PRAGMA user_version=1; CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM meta; END");
     open_fails(path, JOURNAL_OPEN, GV_FORMAT, "is damaged: its tables are not those of schema 1");
-    sql_ok(path, "DROP TRIGGER t; DROP VIEW records");
+    sql_ok(path, "DROP TRIGGER t; DROP INDEX record_by_failed; CREATE INDEX record_by_failed ON record (body)");
+    open_fails(path, JOURNAL_OPEN, GV_FORMAT, "is damaged: its tables are not those of schema 1");
+    sql_ok(path, "DROP VIEW records");
     open_fails(path, JOURNAL_OPEN, GV_FORMAT, "is damaged: its tables are not those of schema 1");
     gv_err err = GV_ERR_INIT;
     assert_true(journal_remove(path, &err));
