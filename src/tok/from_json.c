@@ -273,6 +273,7 @@ static bool read_post_processor(tok *t, const json_value *root, gv_err *err) {
     const json_value *v = json_get(root, "post_processor"), *p[4];
     size_t n = parts_of(v, "processors", p, 4);
     if (n > 4) return refuse(v, "post_processor", err);
+    if (n) t->adds_bos = false;
     for (size_t i = 0; i < n; i++) {
         if (has_type(p[i], "TemplateProcessing")) {
             if (!read_template(t, p[i], err)) return false;
@@ -298,22 +299,13 @@ static bool check_model(const json_value *model, gv_err *err) {
     return true;
 }
 
+/* sentencepiece's <unk>.  A byte-level unk_token is never produced: it is a special token, and text never becomes one. */
 static bool read_unknown(tok *t, const json_value *model, gv_err *err) {
     sv unk = text_of(model, "unk_token");
     if (!unk.n) return true;
     t->unk = tok_find(t, unk);
     if (t->unk < 0) return gv_fail(err, GV_FORMAT, -1, "unk_token \"" SV_FMT "\" is not in the vocabulary", SV_ARG(sv_sub(unk, 0, 64)));
-    if (t->family == TOK_SPM) {
-        t->e[t->unk].type = TT_UNKNOWN;
-        return true;
-    }
-    for (unsigned b = 0; b < 256; b++) { /* a byte-level vocabulary with all bytes never needs it */
-        char c[4];
-        sv name = {c, utf8_put(tok_alphabet_char((uint8_t)b), c)};
-        int32_t id = tok_find(t, name);
-        if (id < 0 || t->e[id].type != TT_NORMAL)
-            return gv_fail(err, GV_UNSUPPORTED, -1, "unk_token with a vocabulary that has no token for byte %02X is not supported", b);
-    }
+    if (t->family == TOK_SPM) t->e[t->unk].type = TT_UNKNOWN;
     return true;
 }
 
@@ -332,6 +324,7 @@ static bool load_document(tok *t, const json_value *root, gv_err *err) {
     if (t->family == TOK_SPM) {
         t->bos = tok_find(t, SV("<s>"));
         t->eos = tok_find(t, SV("</s>"));
+        t->adds_bos = t->bos >= 0;
     }
     return read_post_processor(t, root, err);
 }

@@ -215,6 +215,10 @@ static void a_prompt_has_exactly_one_bos(void **state) {
     EXPECT_IDS(&out, 560, 64);
     encode_prompt(qwen2, (tok_segment[]){T("<|im_start|>"), U("a")}, 2, &out);
     EXPECT_IDS(&out, 729, 64);
+    encode_prompt(smollm2, (tok_segment[]){T("<|im_start|>"), U("a")}, 2, &out); /* its BOS, written by the template */
+    EXPECT_IDS(&out, 1, 81);
+    encode_prompt(smollm2, (tok_segment[]){U("<|im_start|>a")}, 1, &out);
+    assert_int_not_equal(out.v[0], 1);
     encode_prompt(spm, NULL, 0, &out);
     EXPECT_IDS(&out, 1);
     encode_prompt(qwen2, NULL, 0, &out);
@@ -495,7 +499,7 @@ static void text_that_skips_nfc_would_not_change(void **state) {
 
 static double encode_seconds(const tok *t, sv s) {
     double best = 1e9;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         struct timespec a, b;
         ids out = {0};
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
@@ -516,9 +520,9 @@ static void time_grows_about_linearly(void **state) {
         buf text = {0};
         while (text.n < 400000) buf_add_str(&text, units[u]);
         for (size_t k = 0; k < 4; k++) {
-            double small = encode_seconds(all[k], sv_sub(buf_view(&text), 0, 50000)), large = encode_seconds(all[k], buf_view(&text));
-            /* 8 times the text: n log n needs about 9.5 times, caches leaving more; the square 64 times. */
-            if (large > 30 * (small + 0.0005)) fail_msg("unit %zu, tokenizer %zu: %g s for 50 kB, %g s for 400 kB", u, k, small, large);
+            double small = encode_seconds(all[k], sv_sub(buf_view(&text), 0, 25000)), large = encode_seconds(all[k], buf_view(&text));
+            /* 16 times the text: n log n needs about 20 times, caches and a busy machine leaving more; the square 256 times. */
+            if (large > 100 * (small + 0.0002)) fail_msg("unit %zu, tokenizer %zu: %g s for 25 kB, %g s for 400 kB", u, k, small, large);
         }
         buf_fini(&text);
     }
