@@ -250,16 +250,12 @@ static node *parse_statement(parser *p) {
 }
 
 /* Statements until {% with one of ends as tag name (the name is then the current token), or, without ends, the end of the template. */
-static bool parse_body(parser *p, nodes *out, const char *const *ends, const char *tag) {
-    open_block here = {tag, ends, p->open};
-    if (ends) p->open = &here;
+static bool parse_nodes(parser *p, nodes *out, const char *const *ends) {
     for (;;) {
         const token *t = next_tok(p);
         node *n;
         switch (t->kind) {
-        case TK_EOF:
-            if (ends) return fail_tag(p, (sv){0}, t->line);
-            return true;
+        case TK_EOF: return !ends || fail_tag(p, (sv){0}, t->line);
         case TK_DATA:
             n = parser_node(p, N_TEXT, t->line);
             n->str = t->text;
@@ -269,14 +265,19 @@ static bool parse_body(parser *p, nodes *out, const char *const *ends, const cha
             if (!(n->a = parser_tuple(p, (tuple_opts){0})) || !parser_expect(p, TK_VAR_END) || !parser_close(p, n)) return false;
             break;
         default: /* TK_BLOCK_BEGIN: the lexer makes nothing else here */
-            if (ends && p->tok->kind == TK_NAME && is_one_of(p->tok->text, ends)) {
-                p->open = here.up;
-                return true;
-            }
+            if (ends && p->tok->kind == TK_NAME && is_one_of(p->tok->text, ends)) return true;
             if (!(n = parse_statement(p)) || !parser_expect(p, TK_BLOCK_END)) return false;
         }
         parser_add(p, out, n);
     }
+}
+
+static bool parse_body(parser *p, nodes *out, const char *const *ends, const char *tag) {
+    const open_block *outer = p->open, here = {tag, ends, outer};
+    if (ends) p->open = &here;
+    bool ok = parse_nodes(p, out, ends);
+    p->open = outer;
+    return ok;
 }
 
 bool parser_run(tmpl *t, tokens *toks, gv_err *err) {

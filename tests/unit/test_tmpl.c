@@ -83,7 +83,7 @@ static void strings_are_code_points(void **state) {
     static const expected e[] = {
         {"{{ 'h\xc3\xa9llo'[1] }} {{ 'h\xc3\xa9llo'[::-1] }} {{ 'h\xc3\xa9llo'[1:3] }} {{ 'h\xc3\xa9llo'|length }}",
          "\xc3\xa9 oll\xc3\xa9h \xc3\xa9l 5"},
-        {"{{ 'abcdef'[4:1:-2] }} {{ 'abc'[-100:100] }} {{ 'abc'[9] is undefined }}", "ec abc True"},
+        {"{{ 'abcdef'[4:1:-2] }} {{ 'abc'[-100:100] }} {{ 'abc'[9] is undefined }} {{ 'abc'[-1] }}{{ [1, 2][-2] }}", "ec abc True c1"},
         {"[{{ '\xc2\xa0\xe3\x80\x80 x \xe2\x80\x83'.strip() }}] [{{ 'xxaxy'.rstrip('yx') }}] [{{ 'xax'|trim('x') }}]", "[x] [xxa] [a]"},
         {"{{ ' a  b c '.split(maxsplit=1) }} {{ 'a,b,,c'.split(',', 2) }} {{ 'a,b,c'.rsplit(',', 1) }}",
          "['a', 'b c '] ['a', 'b', ',c'] ['a,b', 'c']"},
@@ -180,6 +180,8 @@ static void render_errors_are_those_of_python(void **state) {
         {"{{ ''.__class__() }}", "SecurityError", "access to attribute '__class__' of 'str' object is unsafe."},
         {"{{ raise_exception('stop ' ~ 1) }}", "TemplateError", "stop 1"},
         {"{% set x.y = 1 %}", "TemplateRuntimeError", "cannot assign attribute on non-namespace object"},
+        {"{% set x.y %}{% endset %}", "TemplateRuntimeError", "cannot assign attribute on non-namespace object"},
+        {"{{ 'abc'[-4].x }}", "UndefinedError", "str object has no element -4"},
         {"{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "TypeError", "macro 'm' takes not more than 1 argument(s)"},
         {"{{ [1]|map('nope')|list }}", "TemplateRuntimeError", "No filter named 'nope'."},
         {"{% if 1 %}{{ 1|nope }}{% endif %}", "TemplateRuntimeError", "No filter named 'nope' found."},
