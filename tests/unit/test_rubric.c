@@ -185,6 +185,17 @@ static void the_shape_is_checked_in_style_distilabel_only(void **state) {
             STYLE_DISTILABEL, GV_FORMAT, "r.json: rubric \"y\": " SHAPE_MESSAGE);
 }
 
+static void the_shape_takes_scores_1_to_4_in_any_order_and_5_last(void **state) {
+    (void)state;
+    assert_true(rubric_has_shape(SV("[]\nScore 4: \nScore 4: \nScore 1: x\nScore 2: \nScore 5: ")));
+    assert_false(rubric_has_shape(SV("[]\nScore 1: \nScore 5: \nScore 3: \nScore 4: \nScore 5: ")));
+    assert_false(rubric_has_shape(SV("[]\nScore 1: \nScore 2: \nScore 3: \nScore 4: \nScore 4: ")));
+    assert_false(rubric_has_shape(SV("[\nScore 1: \nScore 2: \nScore 3: \nScore 4: \nScore 5: ")));
+    assert_false(rubric_has_shape(SV("]\nScore 1: \nScore 2: \nScore 3: \nScore 4: \nScore 5: ")));
+    assert_false(rubric_has_shape(SV("[]\nScore 1: \nScore 2: \nScore 3: \nScore 4: \nScore 5:")));
+    assert_false(rubric_has_shape((sv){0}));
+}
+
 static void caps_are_named(void **state) {
     (void)state;
     buf big = {0};
@@ -275,6 +286,7 @@ int main(void) {
         cmocka_unit_test(one_of_several_rubrics_is_chosen_by_name),
         cmocka_unit_test(malformed_files_are_refused_with_their_place),
         cmocka_unit_test(the_shape_is_checked_in_style_distilabel_only),
+        cmocka_unit_test(the_shape_takes_scores_1_to_4_in_any_order_and_5_last),
         cmocka_unit_test(caps_are_named),
         cmocka_unit_test(files_are_found_by_path_and_by_path_and_name),
         cmocka_unit_test(a_rows_rubric_is_text_or_an_object),
