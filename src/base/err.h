@@ -23,12 +23,17 @@ typedef enum gv_code {
 
 typedef struct gv_err {
     gv_code code;
-    int64_t where; /* line, byte offset or row the message speaks of; -1 if none */
+    int64_t where;  /* line, byte offset or row the message speaks of; -1 if none */
     char msg[1024]; /* UTF-8, no trailing newline; truncated at a character boundary */
 } gv_err;
 
-#define GV_ERR_INIT {GV_OK, -1, {0}}
-#define GV_MUST_USE __attribute__((warn_unused_result))
+#define GV_ERR_INIT                                                                                                                        \
+    {                                                                                                                                      \
+        GV_OK, -1, {                                                                                                                       \
+            0                                                                                                                              \
+        }                                                                                                                                  \
+    }
+#define GV_MUST_USE          __attribute__((warn_unused_result))
 #define GV_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Sets code, where and message unless err already holds one; err may be NULL.  Always returns false, so: return gv_fail(...). */

@@ -22,8 +22,8 @@ const json_value *json_root(const json_doc *d);
 
 json_kind json_kind_of(const json_value *v);
 const char *json_kind_name(const json_value *v); /* "null", "boolean", "number", "string", "array", "object" */
-bool json_bool(const json_value *v);  /* v must be a boolean */
-sv json_string(const json_value *v);  /* v must be a string */
+bool json_bool(const json_value *v);             /* v must be a boolean */
+sv json_string(const json_value *v);             /* v must be a string */
 /* The number as it stands in the source ("1.0", "1e400"). */
 sv json_number_text(const json_value *v);
 /* False unless v is a number written without '.', 'e' or 'E' that fits int64. */

@@ -11,8 +11,12 @@
 #include <stddef.h>
 
 /* a*b and a+b into *out; false on overflow. */
-static inline bool gv_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
-static inline bool gv_add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool gv_mul_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool gv_add_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
 
 /* Abort with a message on stderr when memory is out: for sizes that input cannot choose. Zero-size requests return a valid pointer. */
 void *gv_xmalloc(size_t size) GV_MUST_USE;

@@ -24,8 +24,8 @@ typedef struct opt_list {
 void opt_list_fini(opt_list *l);
 
 typedef struct opt_def {
-    const char *name;    /* without dashes: "max-tokens" */
-    char letter;         /* one-letter form, or 0 */
+    const char *name; /* without dashes: "max-tokens" */
+    char letter;      /* one-letter form, or 0 */
     opt_kind kind;
     size_t offset;       /* of the field in the command's option struct */
     const char *value;   /* name of the value in help: "N", "FILE"; NULL for flags */
@@ -36,16 +36,16 @@ typedef struct opt_def {
 } opt_def;
 
 typedef struct opt_command {
-    const char *name;      /* "judge" */
-    const char *args;      /* "INPUT" */
-    const char *summary;   /* one line */
-    const char *detail;    /* paragraphs, blank lines between; lines that begin with a space are kept as they are */
-    const char *example;   /* one or more lines, each a command */
-    const opt_def *opts;   /* ends with a zero name */
+    const char *name;       /* "judge" */
+    const char *args;       /* "INPUT" */
+    const char *summary;    /* one line */
+    const char *detail;     /* paragraphs, blank lines between; lines that begin with a space are kept as they are */
+    const char *example;    /* one or more lines, each a command */
+    const opt_def *opts;    /* ends with a zero name */
     int min_args, max_args; /* max_args < 0: any number */
     int (*run)(int n_args, const char **args, const void *opts); /* returns the exit code */
-    size_t opts_size;      /* size of the option struct */
-    void (*defaults)(void *opts); /* fills defaults; the struct is zeroed before; may be NULL */
+    size_t opts_size;                                            /* size of the option struct */
+    void (*defaults)(void *opts);                                /* fills defaults; the struct is zeroed before; may be NULL */
 } opt_command;
 
 /* Parses argv (without program and command name) into opts (opts_size bytes, defaults filled in) and args (capacity argc).
@@ -57,8 +57,8 @@ bool opt_parse(const opt_command *cmd, int argc, const char **argv, void *opts, 
 /* Frees every list in opts; safe on a zeroed struct.  opt_parse does it itself when it fails or stops at --help. */
 void opt_fini(const opt_command *cmd, void *opts);
 
-void opt_print_help(const opt_command *cmd, buf *out);                               /* for the terminal, 80 columns */
-void opt_print_man(const opt_command *const *cmds, size_t n, buf *out);              /* gavel.1, troff man macros */
+void opt_print_help(const opt_command *cmd, buf *out);                  /* for the terminal, 80 columns */
+void opt_print_man(const opt_command *const *cmds, size_t n, buf *out); /* gavel.1, troff man macros */
 void opt_print_completion(const opt_command *const *cmds, size_t n, bool zsh, buf *out);
 
 #endif

@@ -13,14 +13,22 @@ typedef struct sv {
     size_t n;
 } sv;
 
-#define SV(lit) ((sv){"" lit, sizeof(lit) - 1})
-#define SV_FMT "%.*s"
+#define SV(lit)   ((sv){"" lit, sizeof(lit) - 1})
+#define SV_FMT    "%.*s"
 #define SV_ARG(s) (int)((s).n > 0x7fffffff ? 0x7fffffff : (s).n), ((s).p ? (s).p : "")
 
-static inline sv sv_of(const char *cstr) { return (sv){cstr, cstr ? strlen(cstr) : 0}; }
-static inline bool sv_eq(sv a, sv b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
-static inline bool sv_is(sv a, const char *lit) { return sv_eq(a, sv_of(lit)); }
-static inline bool sv_starts(sv a, sv prefix) { return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0); }
+static inline sv sv_of(const char *cstr) {
+    return (sv){cstr, cstr ? strlen(cstr) : 0};
+}
+static inline bool sv_eq(sv a, sv b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+static inline bool sv_is(sv a, const char *lit) {
+    return sv_eq(a, sv_of(lit));
+}
+static inline bool sv_starts(sv a, sv prefix) {
+    return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0);
+}
 static inline bool sv_ends(sv a, sv suffix) {
     return a.n >= suffix.n && (suffix.n == 0 || memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0);
 }
@@ -40,15 +48,24 @@ typedef struct buf {
 } buf;
 
 void buf_fini(buf *b);
-static inline void buf_clear(buf *b) { b->n = 0; if (b->p) b->p[0] = 0; }
-static inline sv buf_view(const buf *b) { return (sv){b->p, b->n}; }
+static inline void buf_clear(buf *b) {
+    b->n = 0;
+    if (b->p) b->p[0] = 0;
+}
+static inline sv buf_view(const buf *b) {
+    return (sv){b->p, b->n};
+}
 /* Room for n more bytes and a NUL; returns where they go (b->n is not moved). */
 char *buf_reserve(buf *b, size_t n);
 /* The same for sizes from input: false and GV_MEMORY naming `what` instead of aborting. */
 bool buf_try_reserve(buf *b, size_t n, const char *what, gv_err *err) GV_MUST_USE;
 void buf_add(buf *b, const void *p, size_t n);
-static inline void buf_add_sv(buf *b, sv s) { buf_add(b, s.p, s.n); }
-static inline void buf_add_str(buf *b, const char *s) { buf_add(b, s, strlen(s)); }
+static inline void buf_add_sv(buf *b, sv s) {
+    buf_add(b, s.p, s.n);
+}
+static inline void buf_add_str(buf *b, const char *s) {
+    buf_add(b, s, strlen(s));
+}
 void buf_add_char(buf *b, char c);
 void buf_printf(buf *b, const char *fmt, ...) GV_PRINTF(2, 3);
 

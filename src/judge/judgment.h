@@ -25,26 +25,26 @@ const char *judgment_status_name(judgment_status s); /* "ok", "unparsable", "tru
 
 /* Verdict: 0 = none, 1..5 in absolute mode, 'A' or 'B' in relative mode. */
 typedef struct judgment {
-    uint64_t row;            /* global row number from 0 */
-    sv row_id;               /* id column's text, or the row number */
-    char row_hash[65];       /* sha256 of the values that went into the prompt */
+    uint64_t row;             /* global row number from 0 */
+    sv row_id;                /* id column's text, or the row number */
+    char row_hash[65];        /* sha256 of the values that went into the prompt */
     uint32_t sample, attempt; /* attempt: 0, or how often --retry-failed has judged the row again */
-    char order;              /* 'A': as given; 'B': swapped */
+    char order;               /* 'A': as given; 'B': swapped */
     uint64_t seed;
     int64_t prompt_tokens, cached_tokens, output_tokens;
-    const char *finish;      /* "stop", "length", "cancelled"; NULL if never run */
-    sv raw;                  /* the model's whole answer; n = 0 and has_raw false if never run */
+    const char *finish; /* "stop", "length", "cancelled"; NULL if never run */
+    sv raw;             /* the model's whole answer; n = 0 and has_raw false if never run */
     bool has_raw;
     sv feedback;
     bool has_feedback;
     int verdict;
     judgment_status status;
     sv message;
-    const char *rule;        /* parser rule that matched: "strict", "lenient:...", "constrained", "forced"; NULL if none */
+    const char *rule; /* parser rule that matched: "strict", "lenient:...", "constrained", "forced"; NULL if none */
     bool forced;
     bool has_logprobs;
     double choice_logprob[5];
-    double expected_score;   /* absolute, with has_logprobs */
+    double expected_score; /* absolute, with has_logprobs */
     int64_t wait_us, prefill_us, decode_us;
 } judgment;
 

@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-#define KERN_GROUP 16      /* rows a packed group */
+#define KERN_GROUP       16 /* rows a packed group */
 #define KERN_PAGE_TOKENS 32 /* tokens a K/V page */
 
 typedef enum kern_set { KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_SET_COUNT } kern_set;
@@ -78,8 +78,8 @@ typedef struct kern_attn {
     const void *const *k_page; /* pages of this layer and kv head, enough for the largest n_keys */
     const void *const *v_page;
     float scale;
-    float *scratch;            /* n_q * scratch_stride floats, 64-byte aligned */
-    size_t scratch_stride;     /* >= largest n_keys rounded up to 32 */
+    float *scratch;        /* n_q * scratch_stride floats, 64-byte aligned */
+    size_t scratch_stride; /* >= largest n_keys rounded up to 32 */
 } kern_attn;
 
 /* ---- RoPE ---------------------------------------------------------------------------------------------------------------------- */
@@ -98,13 +98,19 @@ void kern_rope_llama3_divisors(float theta, int n_rot, float factor, float low_f
 
 /* ---- scalar mathematics of the contract (used by samplers; the same bits on every machine) --------------------------------------- */
 
-float kern_expf(float x);   /* the polynomial of softmax and SiLU */
-double kern_log(double x);  /* natural logarithm, own code, < 2 ulp; x > 0 finite */
-double kern_exp(double x);  /* own code, < 2 ulp */
+float kern_expf(float x);          /* the polynomial of softmax and SiLU */
+double kern_log(double x);         /* natural logarithm, own code, < 2 ulp; x > 0 finite */
+double kern_exp(double x);         /* own code, < 2 ulp */
 uint16_t kern_f32_to_f16(float x); /* round half even, saturated to +-65504; NaN stays NaN */
 float kern_f16_to_f32(uint16_t h);
 uint16_t kern_f32_to_bf16(float x); /* round half even */
-static inline float kern_bf16_to_f32(uint16_t h) { union { uint32_t u; float f; } v = {(uint32_t)h << 16}; return v.f; }
+static inline float kern_bf16_to_f32(uint16_t h) {
+    union {
+        uint32_t u;
+        float f;
+    } v = {(uint32_t)h << 16};
+    return v.f;
+}
 
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
@@ -123,8 +129,8 @@ typedef struct kern_ops {
 
     /* y = x * (1/sqrt(mean(x^2) + eps)) * weight; x, y [n] (may be the same). */
     void (*rmsnorm)(const float *x, const float *weight, float eps, int64_t n, float *y);
-    void (*add)(float *y, const float *x, int64_t n);               /* y += x */
-    void (*silu_mul)(float *gate, const float *up, int64_t n);      /* gate = gate/(1+exp(-gate)) * up */
+    void (*add)(float *y, const float *x, int64_t n);          /* y += x */
+    void (*silu_mul)(float *gate, const float *up, int64_t n); /* gate = gate/(1+exp(-gate)) * up */
     /* Rotates n_heads heads of head_dim floats in place; the first n_rot of each. cos, sin: the position's row of the tables. */
     void (*rope)(float *x, int n_heads, int head_dim, int n_rot, kern_rope_kind kind, const float *cos, const float *sin);
     /* Stores one token's key and value of one kv head at slot 0..31 of its pages (f16: round half even, saturated). */

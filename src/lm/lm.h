@@ -16,31 +16,31 @@ typedef struct lm_caps {
     const char *model_name; /* for the output column model_name and the record */
     const char *model_hash; /* sha256 hex of the weights, "" if unknown (remote) */
     const char *tokenizer_hash, *template_hash;
-    const char *numerics;   /* "canonical-1 kv=f16 w=Q4_1+Q8_0"; other engines their own id */
-    int64_t ctx_tokens;     /* longest prompt + answer */
-    bool constrained;       /* lm_constraint is honoured */
-    bool logprobs;          /* log-probabilities at the verdict position */
-    int max_in_flight;      /* requests worth having submitted at a time */
+    const char *numerics; /* "canonical-1 kv=f16 w=Q4_1+Q8_0"; other engines their own id */
+    int64_t ctx_tokens;   /* longest prompt + answer */
+    bool constrained;     /* lm_constraint is honoured */
+    bool logprobs;        /* log-probabilities at the verdict position */
+    int max_in_flight;    /* requests worth having submitted at a time */
 } lm_caps;
 
 /* Sampling as vLLM defines it.  Zero-initialised = greedy with neutral penalties except where noted. */
 typedef struct lm_sampling {
-    double temperature;        /* 0 = greedy */
-    int64_t top_k;             /* 0 = off */
-    double top_p;              /* 1 = off (0 is read as 1) */
-    double min_p;              /* 0 = off */
-    double repetition_penalty; /* 1 = off (0 is read as 1); over prompt and output */
+    double temperature;                         /* 0 = greedy */
+    int64_t top_k;                              /* 0 = off */
+    double top_p;                               /* 1 = off (0 is read as 1) */
+    double min_p;                               /* 0 = off */
+    double repetition_penalty;                  /* 1 = off (0 is read as 1); over prompt and output */
     double presence_penalty, frequency_penalty; /* over output */
-    int64_t max_tokens;        /* of the answer, the constrained ending included; > 0 */
-    uint64_t seed;             /* of the run; the generator is keyed by (seed, row, sample, attempt, position) */
+    int64_t max_tokens;                         /* of the answer, the constrained ending included; > 0 */
+    uint64_t seed;                              /* of the run; the generator is keyed by (seed, row, sample, attempt, position) */
 } lm_sampling;
 
 /* Free text, then a forced ending: when the text contains `trigger`, or the model would stop without it, or max_tokens is near, the
  * engine makes the text end in trigger + " " + one of the choices, the choice taken by its probability there. */
 typedef struct lm_constraint {
-    sv trigger;          /* "[RESULT]"; empty = no constraint */
-    const sv *choices;   /* "1".."5" or "A","B" */
-    size_t n_choices;    /* <= 16 */
+    sv trigger;        /* "[RESULT]"; empty = no constraint */
+    const sv *choices; /* "1".."5" or "A","B" */
+    size_t n_choices;  /* <= 16 */
 } lm_constraint;
 
 typedef struct lm_message {
@@ -48,7 +48,7 @@ typedef struct lm_message {
 } lm_message;
 
 typedef struct lm_request {
-    uint64_t id;              /* the caller's; comes back in the result */
+    uint64_t id;                /* the caller's; comes back in the result */
     const lm_message *messages; /* laid out by the model's chat template (or the lm's override) */
     size_t n_messages;
     lm_sampling sampling;
@@ -63,12 +63,12 @@ typedef enum lm_finish { LM_STOP, LM_LENGTH, LM_CANCELLED, LM_TOO_LONG, LM_BAD_I
 typedef struct lm_result {
     uint64_t id;
     lm_finish finish;
-    sv text;               /* raw answer, special tokens not shown; any bytes the model made, valid UTF-8 (U+FFFD) */
-    sv message;            /* why, for LM_TOO_LONG, LM_BAD_INPUT and LM_ERROR */
+    sv text;    /* raw answer, special tokens not shown; any bytes the model made, valid UTF-8 (U+FFFD) */
+    sv message; /* why, for LM_TOO_LONG, LM_BAD_INPUT and LM_ERROR */
     int64_t prompt_tokens, cached_tokens, output_tokens;
-    int choice;            /* index of the constrained choice, -1 without one */
-    bool forced;           /* the trigger was forced, not written by the model */
-    size_t feedback_bytes; /* with a choice: bytes of text before the trigger */
+    int choice;                /* index of the constrained choice, -1 without one */
+    bool forced;               /* the trigger was forced, not written by the model */
+    size_t feedback_bytes;     /* with a choice: bytes of text before the trigger */
     double choice_logprob[16]; /* with want_choice_logprobs and a choice: log p over the whole vocabulary */
     int64_t wait_us, prefill_us, decode_us;
 } lm_result; /* views live until the next lm_poll */

@@ -11,14 +11,14 @@
 #include "base/mem.h"
 #include "tok/tok.h"
 
-#define TOK_MAX_VOCAB (1u << 20)
-#define TOK_MAX_PIECE 8192u
-#define TOK_MAX_SPECIAL 256u
-#define TOK_MAX_MERGES (1u << 21)
-#define TOK_MAX_TEXT ((size_t)64 << 20)
+#define TOK_MAX_VOCAB    (1u << 20)
+#define TOK_MAX_PIECE    8192u
+#define TOK_MAX_SPECIAL  256u
+#define TOK_MAX_MERGES   (1u << 21)
+#define TOK_MAX_TEXT     ((size_t)64 << 20)
 #define TOK_MAX_TEMPLATE ((size_t)1 << 20)
-#define TOK_MAX_FILE ((size_t)256 << 20)
-#define TOK_MAX_CONFIG ((size_t)16 << 20)
+#define TOK_MAX_FILE     ((size_t)256 << 20)
+#define TOK_MAX_CONFIG   ((size_t)16 << 20)
 
 typedef enum tok_family { TOK_SPM, TOK_BPE } tok_family;
 typedef enum tok_pretok { PRETOK_NONE, PRETOK_GPT2, PRETOK_SMOLLM, PRETOK_LLAMA3, PRETOK_QWEN2 } tok_pretok;
@@ -97,8 +97,12 @@ bool tok_mark_eog(tok *t, int64_t id, const char *what, gv_err *err) GV_MUST_USE
 bool tok_finish(tok *t, gv_err *err) GV_MUST_USE;
 bool tok_bytes_add(tok_bytes *b, const void *p, size_t n, gv_err *err) GV_MUST_USE;
 
-static inline sv tok_name(const tok *t, int32_t id) { return (sv){t->names.p + t->e[id].name_off, t->e[id].name_n}; }
-static inline sv tok_raw(const tok *t, int32_t id) { return (sv){t->raws.p + t->e[id].raw_off, t->e[id].raw_n}; }
+static inline sv tok_name(const tok *t, int32_t id) {
+    return (sv){t->names.p + t->e[id].name_off, t->e[id].name_n};
+}
+static inline sv tok_raw(const tok *t, int32_t id) {
+    return (sv){t->raws.p + t->e[id].raw_off, t->e[id].raw_n};
+}
 
 /* table.c: the lookup tables. */
 uint64_t tok_hash_bytes(const char *p, size_t n);
