@@ -1,8 +1,8 @@
 /* The judgment record as JSON text, as the journal keeps it.  See judgment.h and docs/journal.md.
  *
- * One flat object; absent values are left out.  Reading accepts keys in any order and ignores unknown ones (a newer gavel's journal), but every
- * value it does read must have the right type and range: a record with a result and a status other than ok is refused.  Text is UTF-8 and may
- * hold NUL; malformed bytes become U+FFFD when written. */
+ * One flat object; absent values are left out.  Reading accepts keys in any order and ignores unknown ones (a newer gavel's journal), but
+ * every value it does read must have the right type and range: a record with a result and a status other than ok is refused.  Text is
+ * UTF-8 and may hold NUL; malformed bytes become U+FFFD when written. */
 #include "judge/judgment.h"
 
 #include "base/json.h"

@@ -1,10 +1,10 @@
 /* Prompt styles.  See prompt.h.
  *
- * One text serves all styles; they differ in the first line (whether it speaks of a reference answer), in the format line ("Feedback: " inside the
- * quotes or not), and at the end.  Sources: templates/prometheus/ of distilabel 1.5.3 (whose two relative first lines are swapped against what
- * the prompt holds), prompts.py of prometheus-eval 0.1.20, eval/prompts.py and run_evaluate.py of the prometheus-eval repository (paper: strip()ped),
- * and its benchmark files for the paper's absolute form with a reference (not stripped).  docs/prompts.md there gives the paper's relative
- * form with a reference. */
+ * One text serves all styles; they differ in the first line (whether it speaks of a reference answer), in the format line ("Feedback: "
+ * inside the quotes or not), and at the end.  Sources: templates/prometheus/ of distilabel 1.5.3 (whose two relative first lines are
+ * swapped against what the prompt holds), prompts.py of prometheus-eval 0.1.20, eval/prompts.py and run_evaluate.py of the prometheus-eval
+ * repository (paper: strip()ped), and its benchmark files for the paper's absolute form with a reference (not stripped).  docs/prompts.md
+ * there gives the paper's relative form with a reference. */
 #include "judge/prompt.h"
 
 #include "judge/pystr.h"

@@ -34,11 +34,11 @@ typedef struct prompt_values {
 } prompt_values;
 
 /* Reads the style's columns: instruction, generation (absolute) or generations (relative), reference; prometheus-eval also takes its own
- * names response, response_A and response_B, reference_answer where the former are absent; raw takes only prompt.  instruction and reference of
- * any type become Python's str() (prometheus-eval: a reference that is null, "", 0, false or empty becomes "None").  A text-only generations
- * holds a JSON array.  The strings live in a or in the row; rubric is left alone.
- * Errors: GV_USAGE "the row has no column generation"; GV_FORMAT in distilabel's words ("Provided `generation` is of type <class 'int'> but a
- * string should be provided instead."). */
+ * names response, response_A and response_B, reference_answer where the former are absent; raw takes only prompt.  instruction and
+ * reference of any type become Python's str() (prometheus-eval: a reference that is null, "", 0, false or empty becomes "None").  A
+ * text-only generations holds a JSON array.  The strings live in a or in the row; rubric is left alone. Errors: GV_USAGE "the row has no
+ * column generation"; GV_FORMAT in distilabel's words ("Provided `generation` is of type <class 'int'> but a string should be provided
+ * instead."). */
 bool prompt_values_read(const prompt_spec *spec, prompt_lookup *lookup, void *ctx, arena *a, prompt_values *out, gv_err *err) GV_MUST_USE;
 /* The first column that the style needs and has() denies, or NULL: a check before the run for formats with a header. */
 const char *prompt_missing_column(const prompt_spec *spec, bool (*has)(void *ctx, const char *column), void *ctx);

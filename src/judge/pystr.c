@@ -99,8 +99,8 @@ static bool is_integer_text(sv t) {
     return !memchr(t.p, '.', t.n) && !memchr(t.p, 'e', t.n) && !memchr(t.p, 'E', t.n);
 }
 
-/* The fewest decimal digits that read back as v >= 0, as "d.ddde+XX" in out.  Of a power of two the interval that reads back is wider above than
- * below, so the digits wanted may be one above the correctly rounded ones. */
+/* The fewest decimal digits that read back as v >= 0, as "d.ddde+XX" in out.  Of a power of two the interval that reads back is wider
+ * above than below, so the digits wanted may be one above the correctly rounded ones. */
 static void shortest_digits(double v, char out[40]) {
     for (int precision = 0; precision < 17; precision++) {
         snprintf(out, 40, "%.*e", precision, v);

@@ -1,7 +1,7 @@
 /* Python's text functions where a judge library's output depends on them: str() and repr() of JSON values, white space, digits.
  *
- * CPython 3.11 rules (Unicode categories from utf8proc).  Integers of any length keep their digits; floats print as repr() does: the shortest
- * text that reads back, exponents from 1e16 and below 1e-4.  Input strings are UTF-8. */
+ * CPython 3.11 rules (Unicode categories from utf8proc).  Integers of any length keep their digits; floats print as repr() does: the
+ * shortest text that reads back, exponents from 1e16 and below 1e-4.  Input strings are UTF-8. */
 #ifndef GAVEL_JUDGE_PYSTR_H
 #define GAVEL_JUDGE_PYSTR_H
 

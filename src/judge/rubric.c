@@ -1,8 +1,8 @@
 /* Rubrics: built-in texts, names, rows' own rubrics, and what a style inserts.  Files are rubric_file.c, distilabel's task checks
  * rubric_check.c.  See rubric.h.
  *
- * The built-in texts are those of distilabel 1.5.3 and prometheus-eval 0.1.20 (both Apache-2.0), which differ in one character: the apostrophe of
- * "model's" in four lines (U+2019 there, ASCII here).  They are stored once, with the byte 0x01 in its place. */
+ * The built-in texts are those of distilabel 1.5.3 and prometheus-eval 0.1.20 (both Apache-2.0), which differ in one character: the
+ * apostrophe of "model's" in four lines (U+2019 there, ASCII here).  They are stored once, with the byte 0x01 in its place. */
 #include "judge/rubric.h"
 
 #include "judge/pystr.h"

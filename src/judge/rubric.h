@@ -1,8 +1,9 @@
 /* Rubrics: the built-ins of both judge libraries, rubric files, a row's own rubric, and distilabel's checks.
  *
  * Files: a .json holding a string is that string exactly; .json, .yaml and .yml objects hold criteria and score1_description ..
- * score5_description (one rubric), or name: text and name: object (several); any other file is the text, less one final newline.  Caps: 1 MiB a
- * file, 64 KiB a rubric, 1,000 rubrics; YAML: 16 levels, no aliases, every scalar a string.  Texts must be UTF-8.  No state; any thread. */
+ * score5_description (one rubric), or name: text and name: object (several); any other file is the text, less one final newline.  Caps: 1
+ * MiB a file, 64 KiB a rubric, 1,000 rubrics; YAML: 16 levels, no aliases, every scalar a string.  Texts must be UTF-8.  No state; any
+ * thread. */
 #ifndef GAVEL_JUDGE_RUBRIC_H
 #define GAVEL_JUDGE_RUBRIC_H
 
@@ -22,7 +23,8 @@ typedef struct rubric {
 const char *const *rubric_builtin_names(judge_style style);
 
 /* spec: a built-in name, a file, or FILE#NAME to pick one of several.  distilabel's shape check applies in style distilabel.  Strings live
- * in a.  Errors: GV_USAGE unknown name (unknown rubric "helpfullness"; did you mean helpfulness? Built-in rubrics: ...), several rubrics without a choice; GV_FORMAT malformed file (path and place named) or text; GV_LIMIT; GV_IO. */
+ * in a.  Errors: GV_USAGE unknown name (unknown rubric "helpfullness"; did you mean helpfulness? Built-in rubrics: ...), several rubrics
+ * without a choice; GV_FORMAT malformed file (path and place named) or text; GV_LIMIT; GV_IO. */
 bool rubric_load(const char *spec, judge_style style, arena *a, rubric *out, gv_err *err) GV_MUST_USE;
 /* The same from the bytes of a file called path (for its suffix and for messages); pick NULL: the only one. */
 bool rubric_parse_file(sv bytes, const char *path, const char *pick, judge_style style, arena *a, rubric *out, gv_err *err) GV_MUST_USE;

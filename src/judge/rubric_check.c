@@ -1,8 +1,9 @@
 /* PrometheusEval's construction checks, with the messages of distilabel 1.5.3 and of pydantic 2.10 around them.  See rubric.h.
  *
  * pydantic checks the fields first (types, patterns) and collects all faults; only without any does distilabel's own validator run: rubrics
- * not empty, each of the built-in shape, the chosen one among them.  input_value is repr() cut to 50 bytes as pydantic-core does: 25, "...",
- * 24.  Two reprs hold the task's LLM, which is not known here; both are cut so that only its last field shows (use_magpie_template=False). */
+ * not empty, each of the built-in shape, the chosen one among them.  input_value is repr() cut to 50 bytes as pydantic-core does: 25,
+ * "...", 24.  Two reprs hold the task's LLM, which is not known here; both are cut so that only its last field shows
+ * (use_magpie_template=False). */
 #include "judge/pystr.h"
 #include "judge/rubric_internal.h"
 

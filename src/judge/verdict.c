@@ -1,8 +1,8 @@
 /* Verdict parsers.  See verdict.h and docs/judging.md.
  *
- * strict: PrometheusEval.format_output of distilabel 1.5.3.  lenient: parser.py of prometheus-eval 0.1.20, whose two regular expressions are
- * written out by hand: the absolute one is anchored at the end of the text, so it is read backwards; the relative one is line based and is
- * read forwards.  Neither backtracks: each byte is looked at a bounded number of times.  Letter case folds as Python's re does with
+ * strict: PrometheusEval.format_output of distilabel 1.5.3.  lenient: parser.py of prometheus-eval 0.1.20, whose two regular expressions
+ * are written out by hand: the absolute one is anchored at the end of the text, so it is read backwards; the relative one is line based
+ * and is read forwards.  Neither backtracks: each byte is looked at a bounded number of times.  Letter case folds as Python's re does with
  * IGNORECASE: for the letters of these patterns that is ASCII plus U+017F for s.  robust: the fall-backs, ours.
  *
  * Input is any bytes; malformed UTF-8 matches nothing. */
@@ -283,8 +283,8 @@ static bool is_out_of_five(sv s, size_t pos) {
     return pos < s.n && s.p[pos] == '5' && (pos + 1 == s.n || !is_word_char((unsigned char)s.p[pos + 1]));
 }
 
-/* Whether what follows the verdict that ends at pos lets it stand.  `introduced`: a word such as "Response" came before the letter; without one a
- * letter with a word after it may be the article or a name ("A better answer", "B Spears") and does not stand. */
+/* Whether what follows the verdict that ends at pos lets it stand.  `introduced`: a word such as "Response" came before the letter;
+ * without one a letter with a word after it may be the article or a name ("A better answer", "B Spears") and does not stand. */
 static bool stands(judge_mode mode, sv s, size_t pos, bool introduced) {
     if (mode == JUDGE_ABSOLUTE && pos + 1 < s.n && (s.p[pos] == '.' || s.p[pos] == ',') && s.p[pos + 1] >= '0' && s.p[pos + 1] <= '9')
         return false;

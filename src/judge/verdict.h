@@ -13,10 +13,11 @@ typedef struct verdict {
     const char *rule; /* static; which rule matched, NULL if none */
 } verdict;
 
-/* True if a verdict was found; else *out is zeroed.  raw.p NULL is no answer.  PARSE_CONSTRAINED reads as strict with rule "constrained". */
+/* True if a verdict was found; else *out is zeroed.  raw.p NULL is no answer.  PARSE_CONSTRAINED reads as strict with rule "constrained".
+ * */
 bool verdict_parse(verdict_parser parser, judge_mode mode, sv raw, verdict *out);
-/* For an engine that chose the verdict itself: choice counts from 0 (1..5 or A, B), the first feedback_bytes of raw precede the trigger.  The
- * feedback is stripped as strict does; rule is "forced" or "constrained".  False if choice is out of range. */
+/* For an engine that chose the verdict itself: choice counts from 0 (1..5 or A, B), the first feedback_bytes of raw precede the trigger.
+ * The feedback is stripped as strict does; rule is "forced" or "constrained".  False if choice is out of range. */
 bool verdict_from_choice(judge_mode mode, sv raw, size_t feedback_bytes, int choice, bool forced, verdict *out);
 
 /* "strict", "lenient", "robust", "constrained". */
