@@ -60,8 +60,8 @@ static desc *spm_desc(void) {
                             "a",
                             "b",
                             "ab",
-                            "\xe2\x96\x81"
-                            "a",
+                            ("\xe2\x96\x81"
+                             "a"),
                             "aa",
                             "aaaa"};
     for (int i = 0; i < 7; i++) add(d, pieces[i], TT_NORMAL, (float)-i);
@@ -239,6 +239,9 @@ static void bad_tokens_are_refused(void **state) {
     refused(d, GV_LIMIT, "special token 3 has 257 bytes; at most 256 are read");
 }
 
+static void set_bos_last(gguf_out *o) {
+    gguf_out_u32(o, "tokenizer.ggml.bos_token_id", 258);
+}
 static void set_bos_over(gguf_out *o) {
     gguf_out_u32(o, "tokenizer.ggml.bos_token_id", 266);
 }
@@ -350,6 +353,27 @@ static void a_merge_never_makes_a_control_token(void **state) {
     assert_int_equal(out.n, 2); /* _a b */
     ids_fini(&out);
     tok_free(t);
+}
+
+static void llama_bpe_takes_a_word_that_is_a_token_whatever_the_merges(void **state) {
+    (void)state;
+    const char *pre[] = {"llama-bpe", "gpt-2"};
+    for (size_t i = 0; i < 2; i++) {
+        gv_err err = GV_ERR_INIT;
+        ids out = {0};
+        desc *d = bpe_desc();
+        d->pre = pre[i];
+        d->n_merges = 1;        /* "abc" is a token that no merge makes */
+        d->more = set_bos_last; /* llama-bpe adds one */
+        tok *t = load(d, &err);
+        if (!t) fail_msg("%s", err.msg);
+        assert_true(tok_adds_bos(t) == (i == 0));
+        assert_true(tok_encode(t, SV("abc"), false, &out, &err));
+        assert_int_equal(out.n, i + 1);
+        assert_int_equal(out.v[0], i ? 256 : 257);
+        ids_fini(&out);
+        tok_free(t);
+    }
 }
 
 /* ---- tokenizer.json: a good file with one text replaced */
@@ -746,6 +770,7 @@ int main(void) {
         cmocka_unit_test(special_ids_and_flags_are_checked),
         cmocka_unit_test(merges_are_checked),
         cmocka_unit_test(a_merge_never_makes_a_control_token),
+        cmocka_unit_test(llama_bpe_takes_a_word_that_is_a_token_whatever_the_merges),
         cmocka_unit_test(what_is_no_tokenizer_json_is_refused),
         cmocka_unit_test(unknown_json_pipelines_are_refused_by_name),
         cmocka_unit_test(json_ids_and_merges_are_checked),
