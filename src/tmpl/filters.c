@@ -1,5 +1,4 @@
-/* Filters on one value, and the table of all filters.  Semantics and argument names are Jinja's; tojson is transformers'.  "safe" is the
- * identity, since nothing is escaped here. */
+/* Filters on one value, and the table of all filters.  Semantics and argument names are Jinja's; tojson is transformers'.  */
 #include "tmpl/filters_internal.h"
 
 #include <math.h>
@@ -53,6 +52,14 @@ static bool filter_default(ev *e, const char *name, val in, const cargs *a, val 
 
 static bool filter_string(ev *e, const char *name, val in, const cargs *a, val *out) {
     return args_bind(e, name, a, NULL, 0, 0, NULL) && val_str_of(e, in, out);
+}
+
+/* safe, escape, e, forceescape */
+static bool filter_markup(ev *e, const char *name, val in, const cargs *a, val *out) {
+    if (!args_bind(e, name, a, NULL, 0, 0, NULL) || !val_str_of(e, in, out)) return false;
+    if (name[0] != 's' && !(in.markup && name[0] == 'e') && !str_html_escape(e, *out, out)) return false;
+    out->markup = true;
+    return true;
 }
 
 static bool filter_format(ev *e, const char *name, val in, const cargs *a, val *out) {
@@ -260,7 +267,7 @@ static const struct {
     {"replace", filter_replace},
     {"reverse", filter_reverse},
     {"round", filter_round},
-    {"safe", filter_string},
+    {"safe", filter_markup},
     {"select", filter_select},
     {"selectattr", filter_select},
     {"sort", filter_sort},
@@ -274,10 +281,10 @@ static const struct {
     {"wordcount", filter_wordcount},
     {"batch", NULL},
     {"center", NULL},
-    {"e", NULL},
-    {"escape", NULL},
+    {"e", filter_markup},
+    {"escape", filter_markup},
     {"filesizeformat", NULL},
-    {"forceescape", NULL},
+    {"forceescape", filter_markup},
     {"groupby", NULL},
     {"pprint", NULL},
     {"random", NULL},

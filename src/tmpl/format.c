@@ -141,6 +141,7 @@ static bool percent_put(ev *e, sbuf *b, const percent_spec *s, val v) {
 
 bool str_format_percent(ev *e, val fmt, val args, val *out) {
     sbuf b = {0};
+    if (fmt.markup) return ev_unsupported(e, "a %% format that is marked safe");
     bool tuple = args.kind == V_LIST && args.l->kind == L_TUPLE;
     size_t used = 0, have = tuple ? args.l->n : 1, plain = 0, pos = 0;
     while (pos < fmt.n) {

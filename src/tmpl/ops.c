@@ -112,8 +112,11 @@ static bool is_seq(val v) {
 static bool op_add(ev *e, val a, val b, val *out) {
     if (a.kind == V_STR && b.kind == V_STR) {
         sbuf s = {0};
+        bool markup = a.markup || b.markup;
+        if (markup && ((!a.markup && !str_html_escape(e, a, &a)) || (!b.markup && !str_html_escape(e, b, &b)))) return false;
         if (!sb_add_val(e, &s, a) || !sb_add_val(e, &s, b)) return false;
         *out = sb_done(&s);
+        out->markup = markup;
         return true;
     }
     if (is_seq(a) && b.kind == V_LIST && a.l->kind == b.l->kind) return list_concat(e, a, b, out);

@@ -338,6 +338,23 @@ bool str_splitlines(ev *e, val s, bool keep, val *out) {
     return from >= s.n || list_add(e, out->l, str_sub(s, from, s.n - from));
 }
 
+bool str_html_escape(ev *e, val s, val *out) {
+    static const char from[] = "&<>'\"";
+    static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    sbuf b = {0};
+    size_t plain = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        const char *hit = s.p[i] ? strchr(from, s.p[i]) : NULL;
+        if (!hit) continue;
+        if (!sb_add_val(e, &b, str_sub(s, plain, i - plain)) || !sb_add_lit(e, &b, to[hit - from], s.t ? s.t[i] : s.user)) return false;
+        plain = i + 1;
+    }
+    if (!sb_add_val(e, &b, str_sub(s, plain, s.n))) return false;
+    *out = sb_done(&b);
+    out->markup = true;
+    return ev_touch(e, s.n);
+}
+
 bool str_repeat(ev *e, val s, int64_t n, val *out) {
     sbuf b = {0};
     if (n > 0 && s.n && (uint64_t)n > e->lim.max_output_bytes / s.n) {

@@ -193,6 +193,7 @@ typedef struct range_val range_val;
 
 struct val {
     uint8_t kind;
+    bool markup; /* V_STR from the safe or escape filter: + escapes the other operand, as markupsafe.Markup does */
     bool user;   /* strings: of all bytes when t is NULL */
     uint32_t fn; /* V_FUNC: global function number */
     union {
@@ -445,6 +446,7 @@ bool str_title_filter(ev *e, val s, val *out);
 bool str_replace(ev *e, val s, val from, val to, int64_t count, val *out);
 bool str_split(ev *e, val s, const val *sep, int64_t max, bool from_right, val *out);
 bool str_splitlines(ev *e, val s, bool keep, val *out);
+bool str_html_escape(ev *e, val s, val *out); /* & < > ' " ; the result is markup */
 bool str_repeat(ev *e, val s, int64_t n, val *out);
 bool str_slice(ev *e, val s, int64_t start, int64_t step, size_t count, val *out);
 typedef enum is_op { IS_ALPHA, IS_DIGIT, IS_NUMERIC, IS_DECIMAL, IS_ALNUM, IS_SPACE, IS_UPPER, IS_LOWER, IS_TITLE, IS_ASCII } is_op;

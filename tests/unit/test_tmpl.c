@@ -112,9 +112,30 @@ static void filters_and_tests_give_what_jinja_gives(void **state) {
          "True False True True True"},
         {"{{ 6 is divisibleby 3 }} {{ 5 is not odd }} {{ 'a' is in 'abc' }} {{ none is none }} {{ 1 is eq 1 }}",
          "True False True True True"},
+        {"{{ ('<'|safe) + '>' }}{{ '<'|e }}{{ '<'|safe ~ '>' }}", "<&gt;&lt;<>"},
         {"{{ 'a\\nb\\n\\nc'|indent(2) }}|{{ 'one two'|wordcount }}|{{ 'abc'|first }}{{ 'abc'|last }}", "a\n  b\n\n  c|2|ac"},
     };
     CHECK_TEXTS(e);
+}
+
+static void a_feature_outside_the_subset_fails_by_name_when_reached(void **state) {
+    (void)state;
+    static const expected e[] = {
+        {"{{ [1]|batch(2) }}", "UnsupportedError: Jinja filter 'batch': not supported"},
+        {"{{ 'a'.zfill(3) }}", "UnsupportedError: method str.zfill: not supported"},
+        {"{{ '%f' % 1.5 }}", "UnsupportedError: conversion %f in a % format: not supported"},
+        {"{{ '{:>3}'.format(1) }}", "UnsupportedError: field {:>3} in str.format: not supported"},
+        {"{{ [1]|map('string') }}", "UnsupportedError: printing a generator (use the list filter): not supported"},
+        {"{{ 1.5 ** 2 }}", "UnsupportedError: ** of floats: not supported"},
+        {"{{ joiner() }}", "UnsupportedError: functions cycler, joiner and lipsum: not supported"},
+    };
+    for (size_t i = 0; i < sizeof e / sizeof e[0]; i++) {
+        result r = render(e[i].source);
+        assert_false(r.ok);
+        assert_string_equal(r.err.msg, e[i].text);
+        assert_int_equal(r.err.code, GV_UNSUPPORTED);
+        tmpl_output_fini(&r.out);
+    }
 }
 
 static void statements_scope_and_loop_as_jinja(void **state) {
@@ -419,6 +440,7 @@ int main(void) {
         cmocka_unit_test(arithmetic_and_comparison_follow_python),
         cmocka_unit_test(strings_are_code_points),
         cmocka_unit_test(filters_and_tests_give_what_jinja_gives),
+        cmocka_unit_test(a_feature_outside_the_subset_fails_by_name_when_reached),
         cmocka_unit_test(statements_scope_and_loop_as_jinja),
         cmocka_unit_test(white_space_control_follows_jinja),
         cmocka_unit_test(render_errors_are_those_of_python),
