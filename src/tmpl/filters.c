@@ -1,4 +1,5 @@
-/* Filters on one value, and the table of all filters.  Semantics and argument names are Jinja's; tojson is transformers'.  */
+/* Filters on one value, and the table of all filters.  Semantics and argument names are Jinja's; tojson is transformers'.  safe and escape
+ * mark a string as markup, whose + escapes the other operand. */
 #include "tmpl/filters_internal.h"
 
 #include <math.h>

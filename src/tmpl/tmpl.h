@@ -69,7 +69,7 @@ typedef struct tmpl_output {
     tmpl_segment *seg;
     size_t n_seg, cap_seg;
     const char *error_type; /* after a failure: the exception's class in Python ("TemplateError", "UndefinedError", "TypeError", ...;
-                               "LimitError" for our limits); NULL after success.  Static. */
+                               "LimitError" for our limits, "UnsupportedError" outside the subset); NULL after success.  Static. */
     buf error_text;         /* its full message, as str(exception) */
 } tmpl_output;
 
