@@ -18,7 +18,11 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+#if PK_NARROW_TILES
+#define MAX_COLS 2
+#else
 #define MAX_COLS 4
+#endif
 
 typedef struct tile {
     const uint8_t *group;
@@ -329,8 +333,13 @@ typedef void tile_fn(const tile *t);
     static __attribute__((noinline)) void tile_##type##_##cols(const tile *t) {                                                            \
         body(DT_##type, cols, t);                                                                                                          \
     }
+#if PK_NARROW_TILES
+#define TILES(body, type) TILE(body, type, 1) TILE(body, type, 2)
+#define TILE_ROW(type)    [DT_##type] = {tile_##type##_1, tile_##type##_2}
+#else
 #define TILES(body, type) TILE(body, type, 1) TILE(body, type, 2) TILE(body, type, 3) TILE(body, type, 4)
 #define TILE_ROW(type)    [DT_##type] = {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4}
+#endif
 
 TILES(tile_plain, F32)
 TILES(tile_plain, F16)

@@ -17,7 +17,12 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+#if PK_NARROW_TILES
+#define MAX_COLS 2
+#else
 #define MAX_COLS 6
+#endif
+#define PANEL 256 /* inputs of a panel: 32 KiB of F32 weights, which stay in the L1 cache for all columns */
 
 typedef struct tile {
     const uint8_t *w[2]; /* the two groups */
@@ -28,6 +33,7 @@ typedef struct tile {
     __mmask16 mask[2];   /* rows to store */
     const uint8_t *next; /* this tile's part of the groups that come next, next_bytes to prefetch; may be NULL */
     size_t next_bytes;
+    int64_t k0, k1; /* panel of inputs, F32, F16 and BF16 only */
 } tile;
 
 INLINE __m512i load_vec(const uint8_t *p) {
@@ -139,28 +145,40 @@ INLINE int record256(const int type) {
     return type == DT_Q2_K ? PK_Q2_K : type == DT_Q3_K ? PK_Q3_K : type == DT_Q4_K ? PK_Q4_K : type == DT_Q5_K ? PK_Q5_K : PK_Q6_K;
 }
 
-/* Vector j (0..7) of the 32 elements of chunk i (0..7) of a record, as u8: the type's low bits, then its high bits put above them. */
-INLINE __m512i weights256(const int type, const uint8_t *record, int i, const int j) {
-    if (type == DT_Q4_K || type == DT_Q5_K) {
-        const uint8_t *qs = record + (type == DT_Q4_K ? 256 : 768);
-        __m512i v = _mm512_srlv_epi16(load_vec(qs + ((i >> 1) * 8 + j) * PK_VEC), _mm512_set1_epi16((short)(4 * (i & 1))));
-        v = _mm512_and_si512(v, _mm512_set1_epi8(15));
-        if (type == DT_Q4_K) return v;
-        __m512i h = _mm512_rolv_epi32(load_vec(record + 256 + j * PK_VEC), _mm512_set1_epi32((4 - i) & 31)); /* bit i to bit 4 */
-        return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(16), 0xf8);
+/* A record is 8 chunks of 32 elements.  They are taken in an order in which what decides between a left and a right shift is a constant
+ * u (0, 1) and the rest a loop counter r (0..3): rotations, which would do both, share their ports with vpdpbusd on Zen 5, shifts do not. */
+INLINE int chunk_index(const int type, int r, const int u) {
+    if (type == DT_Q4_K) return 2 * r + u;                      /* u: low or high nibbles */
+    if (type == DT_Q6_K) return (r >> 1) * 4 + 2 * u + (r & 1); /* u: low or high nibbles, upper bits to the left or to the right */
+    return 4 * u + r;                                           /* u: fifth bits to the left or to the right */
+}
+
+/* Vector j (0..7) of chunk (r, u) of a record, as u8: the type's low bits, then its high bits put above them. */
+INLINE __m512i weights256(const int type, const uint8_t *record, int r, const int u, const int j) {
+    const size_t i = (size_t)chunk_index(type, r, u), at = (size_t)j * PK_VEC;
+    const __m512i low4 = _mm512_set1_epi8(15);
+    if (type == DT_Q4_K) {
+        __m512i v = load_vec(record + 256 + (size_t)r * 8 * PK_VEC + at);
+        return _mm512_and_si512(u ? _mm512_srli_epi16(v, 4) : v, low4);
+    }
+    if (type == DT_Q5_K) {
+        __m512i v = _mm512_srlv_epi16(load_vec(record + 768 + (i >> 1) * 8 * PK_VEC + at), _mm512_set1_epi16((short)(4 * (r & 1))));
+        __m512i h = load_vec(record + 256 + at); /* bit i to bit 4 */
+        h = u ? _mm512_srlv_epi16(h, _mm512_set1_epi16((short)r)) : _mm512_sllv_epi16(h, _mm512_set1_epi16((short)(4 - r)));
+        return _mm512_ternarylogic_epi32(_mm512_and_si512(v, low4), h, _mm512_set1_epi8(16), 0xf8); /* v | (h & 16) */
     }
     if (type == DT_Q6_K) {
-        const int half = i >> 2, quarter = i & 3;
-        __m512i v = load_vec(record + (half * 16 + (quarter & 1) * 8 + j) * PK_VEC);
-        v = _mm512_and_si512(_mm512_srlv_epi16(v, _mm512_set1_epi16((short)(4 * (quarter >> 1)))), _mm512_set1_epi8(15));
-        __m512i h = _mm512_rolv_epi32(load_vec(record + 2048 + (half * 8 + j) * PK_VEC), _mm512_set1_epi32((4 - 2 * quarter) & 31));
+        const size_t half = (size_t)(r >> 1), odd = (size_t)(r & 1);
+        __m512i v = load_vec(record + (half * 16 + odd * 8) * PK_VEC + at);
+        v = _mm512_and_si512(u ? _mm512_srli_epi16(v, 4) : v, low4);
+        __m512i h = load_vec(record + 2048 + half * 8 * PK_VEC + at); /* bits 4u + 2 odd to bits 4 */
+        h = u ? _mm512_srlv_epi16(h, _mm512_set1_epi16((short)(2 * odd))) : _mm512_sllv_epi16(h, _mm512_set1_epi16((short)(4 - 2 * odd)));
         return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(48), 0xf8);
     }
-    const uint8_t *qs = record + (type == DT_Q2_K ? 320 : 512);
-    __m512i v = _mm512_srlv_epi16(load_vec(qs + ((i >> 2) * 8 + j) * PK_VEC), _mm512_set1_epi16((short)(2 * (i & 3))));
-    v = _mm512_and_si512(v, _mm512_set1_epi8(3));
+    __m512i v = load_vec(record + (type == DT_Q2_K ? 320 : 512) + (size_t)u * 8 * PK_VEC + at);
+    v = _mm512_and_si512(_mm512_srlv_epi16(v, _mm512_set1_epi16((short)(2 * r))), _mm512_set1_epi8(3));
     if (type == DT_Q2_K) return v;
-    __m512i h = _mm512_rolv_epi32(load_vec(record + j * PK_VEC), _mm512_set1_epi32((2 - i) & 31)); /* bit i to bit 2 */
+    __m512i h = _mm512_slli_epi16(_mm512_srlv_epi16(load_vec(record + at), _mm512_set1_epi16((short)i)), 2); /* bit i to bit 2 */
     return _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(4), 0xf8);
 }
 
@@ -268,11 +286,11 @@ INLINE void tile256(const int type, const int cols, const tile *t) {
     const int16_t *bsum = t->x->bsum + t->col * (k / 16);
     const float *da = t->x->d + t->col * n_blocks;
     const uint8_t *w0 = t->w[0], *w1 = t->w[1];
-    prefetch pf = prefetch_start(t, n_blocks * 8);
+    prefetch pf = prefetch_start(t, n_blocks * 4);
     scales sc0, sc1;
     __m512 f[MAX_COLS][2];
     UNROLL for (int c = 0; c < cols; c++) f[c][0] = f[c][1] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < n_blocks; b++, w0 += record, w1 += record, bsum += 16) {
+    for (int64_t b = 0; b < n_blocks; b++, w0 += record, w1 += record, a += 256, bsum += 16) {
         __m512i m[MAX_COLS][2], total[MAX_COLS][2], s[MAX_COLS][2];
         load_scales(type, w0, &sc0);
         load_scales(type, w1, &sc1);
@@ -284,12 +302,20 @@ INLINE void tile256(const int type, const int cols, const tile *t) {
             total[c][0] = minima ? s[c][0] : m[c][0];
             total[c][1] = minima ? s[c][0] : m[c][1];
         }
-        for (int i = 0; i < 8; i++, a += 32) {
+        for (int r = 0; r < 4; r++) {
             prefetch_step(&pf);
-            UNROLL for (int j = 0; j < 4; j++) dot_cols(s, cols, weights256(type, w0, i, j), weights256(type, w1, i, j), a + 4 * j, k);
-            if (by16) scale_sums(cols, total, s, sc0.sc[2 * i], sc1.sc[2 * i]);
-            UNROLL for (int j = 4; j < 8; j++) dot_cols(s, cols, weights256(type, w0, i, j), weights256(type, w1, i, j), a + 4 * j, k);
-            scale_sums(cols, total, s, sc0.sc[by16 ? 2 * i + 1 : i], sc1.sc[by16 ? 2 * i + 1 : i]);
+            UNROLL for (int u = 0; u < 2; u++) {
+                const int i = chunk_index(type, r, u);
+                const int8_t *ai = a + 32 * i;
+                /* Loads must not be shared between the two: holding vectors for later costs more registers than loading them again. */
+                __asm__ volatile("" ::: "memory");
+                UNROLL for (int j = 0; j < 4; j++)
+                    dot_cols(s, cols, weights256(type, w0, r, u, j), weights256(type, w1, r, u, j), ai + 4 * j, k);
+                if (by16) scale_sums(cols, total, s, sc0.sc[2 * i], sc1.sc[2 * i]);
+                UNROLL for (int j = 4; j < 8; j++)
+                    dot_cols(s, cols, weights256(type, w0, r, u, j), weights256(type, w1, r, u, j), ai + 4 * j, k);
+                scale_sums(cols, total, s, sc0.sc[by16 ? 2 * i + 1 : i], sc1.sc[by16 ? 2 * i + 1 : i]);
+            }
         }
         const uint8_t *d0 = minima ? w0 : t->w[0] + n_blocks * record + b * PK_TAIL;
         const uint8_t *d1 = minima ? w1 : t->w[1] + n_blocks * record + b * PK_TAIL;
@@ -316,17 +342,22 @@ INLINE __m512 plain_weights(const int type, const uint8_t *group, int64_t k) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
 }
 
+/* Inputs t->k0..t->k1 of each column: the sums start at +0 in the first panel and are taken up from y in the others. */
 INLINE void tile_plain(const int type, const int cols, const tile *t) {
-    const int64_t k_end = t->x->k;
-    const float *x = t->x->f32 + t->col * k_end;
-    prefetch pf = prefetch_start(t, (k_end + 15) / 16);
+    const int64_t ld = t->x->k;
+    const float *x = t->x->f32 + t->col * ld;
     __m512 f[MAX_COLS][2];
-    UNROLL for (int c = 0; c < cols; c++) f[c][0] = f[c][1] = _mm512_setzero_ps();
-    for (int64_t k = 0; k < k_end; k++) {
-        if ((k & 15) == 0) prefetch_step(&pf);
+    UNROLL for (int c = 0; c < cols; c++) {
+        f[c][0] = f[c][1] = _mm512_setzero_ps();
+        if (t->k0) {
+            f[c][0] = _mm512_maskz_loadu_ps(t->mask[0], t->y + c * t->ldy);
+            f[c][1] = _mm512_maskz_loadu_ps(t->mask[1], t->y + c * t->ldy + 16);
+        }
+    }
+    for (int64_t k = t->k0; k < t->k1; k++) {
         __m512 w0 = plain_weights(type, t->w[0], k), w1 = plain_weights(type, t->w[1], k);
         UNROLL for (int c = 0; c < cols; c++) {
-            __m512 v = _mm512_set1_ps(x[c * k_end + k]);
+            __m512 v = _mm512_set1_ps(x[c * ld + k]);
             f[c][0] = _mm512_fmadd_ps(w0, v, f[c][0]);
             f[c][1] = _mm512_fmadd_ps(w1, v, f[c][1]);
         }
@@ -342,9 +373,14 @@ typedef void tile_fn(const tile *t);
     static __attribute__((noinline)) void tile_##type##_##cols(const tile *t) {                                                            \
         body(DT_##type, cols, t);                                                                                                          \
     }
+#if PK_NARROW_TILES
+#define TILES(body, type) TILE(body, type, 1) TILE(body, type, 2)
+#define TILE_ROW(type)    [DT_##type] = {tile_##type##_1, tile_##type##_2}
+#else
 #define TILES(body, type)                                                                                                                  \
     TILE(body, type, 1) TILE(body, type, 2) TILE(body, type, 3) TILE(body, type, 4) TILE(body, type, 5) TILE(body, type, 6)
 #define TILE_ROW(type) [DT_##type] = {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4, tile_##type##_5, tile_##type##_6}
+#endif
 
 TILES(tile_plain, F32)
 TILES(tile_plain, F16)
@@ -370,25 +406,42 @@ static __mmask16 rows_mask(const kern_matrix *w, int64_t g) {
     return left >= KERN_GROUP ? (__mmask16)0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
 }
 
+/* All columns of x against the rows of one tile, which has its groups, rows and (plain types) panel set. */
+static void product_columns(tile *t, const kern_matrix *w, float *y, size_t next_bytes) {
+    int n = t->x->n, n_tiles = (n + MAX_COLS - 1) / MAX_COLS;
+    size_t part = next_bytes / (size_t)n_tiles;
+    const uint8_t *next = t->next;
+    for (int i = 0; i < n_tiles; i++) {
+        int from = (int)((int64_t)n * i / n_tiles), to = (int)((int64_t)n * (i + 1) / n_tiles);
+        t->col = from;
+        t->y = y + from * t->ldy;
+        t->next = next + part * (size_t)i;
+        t->next_bytes = part;
+        tiles[w->type][to - from - 1](t);
+    }
+    t->next = next;
+}
+
 static void product(const kern_matrix *w, const kern_acts *x, float *y, int64_t ldy, int64_t g0, int64_t g1) {
-    int n_tiles = (x->n + MAX_COLS - 1) / MAX_COLS;
+    const bool plain = w->type == DT_F32 || w->type == DT_F16 || w->type == DT_BF16;
     for (int64_t g = g0; g < g1; g += 2) {
         /* A last single group is computed twice side by side and stored once. */
         bool two = g + 1 < g1;
         const uint8_t *group = w->data + (size_t)g * w->group_bytes;
-        tile t = {
-            .w = {group, group + (two ? w->group_bytes : 0)}, .x = x, .ldy = ldy, .mask = {rows_mask(w, g), two ? rows_mask(w, g + 1) : 0}};
-        size_t next_bytes = w->group_bytes * (size_t)(g + 3 < g1 ? 2 : g + 2 < g1 ? 1 : 0);
-        for (int i = 0; i < n_tiles; i++) {
-            int from = (int)((int64_t)x->n * i / n_tiles), to = (int)((int64_t)x->n * (i + 1) / n_tiles);
-            t.col = from;
-            t.y = y + from * ldy + g * KERN_GROUP;
-            if (next_bytes) {
-                size_t part = next_bytes / (size_t)n_tiles;
-                t.next = group + 2 * w->group_bytes + part * (size_t)i;
-                t.next_bytes = part;
-            }
-            tiles[w->type][to - from - 1](&t);
+        tile t = {.x = x, .ldy = ldy};
+        t.w[0] = group;
+        t.w[1] = group + (two ? w->group_bytes : 0);
+        t.mask[0] = rows_mask(w, g);
+        t.mask[1] = two ? rows_mask(w, g + 1) : 0;
+        float *y_rows = y + g * KERN_GROUP;
+        if (!plain) {
+            int64_t n_next = g + 3 < g1 ? 2 : g + 2 < g1 ? 1 : 0;
+            t.next = n_next ? group + 2 * w->group_bytes : group;
+            product_columns(&t, w, y_rows, w->group_bytes * (size_t)n_next);
+        }
+        for (; plain && t.k0 < x->k; t.k0 = t.k1) {
+            t.k1 = x->k - t.k0 < PANEL ? x->k : t.k0 + PANEL;
+            product_columns(&t, w, y_rows, 0);
         }
     }
 }

@@ -29,6 +29,18 @@
 #define PK_Q5_K 2816 /* DM, 3 vectors scales, 8 vectors qh, 32 vectors qs */
 #define PK_Q6_K 3328 /* 32 vectors ql, 16 vectors qh, 4 vectors scales */
 
+/* Under the address sanitizer the unrolled wide tiles take compilers minutes; there tiles of 1 and 2 columns do the work (same bits). */
+#if defined(__SANITIZE_ADDRESS__)
+#define PK_NARROW_TILES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PK_NARROW_TILES 1
+#endif
+#endif
+#ifndef PK_NARROW_TILES
+#define PK_NARROW_TILES 0
+#endif
+
 #define PK_ACT_MIN 0x1p-100f /* a block of activations with a smaller maximum is zero */
 
 /* One block of one row as integers: value = d * sc[s] * q - dm * mn[s] (K-quants), d * q + dm (Q4_1, Q5_1), else d * q. */
