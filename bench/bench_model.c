@@ -31,7 +31,8 @@ static double measure(engine *e, const model *m, int n_requests, int n_prompt, i
     int32_t *prompt = malloc((size_t)n_prompt * sizeof *prompt);
     const int64_t start = clock_mono_us();
     for (int r = 0; r < n_requests; r++) {
-        for (int i = 0; i < n_prompt; i++) prompt[i] = (int32_t)((uint32_t)(i * 2654435761u + (uint32_t)r * 40503u) % (uint32_t)m->shape.n_vocab);
+        for (int i = 0; i < n_prompt; i++)
+            prompt[i] = (int32_t)((uint32_t)(i * 2654435761u + (uint32_t)r * 40503u) % (uint32_t)m->shape.n_vocab);
         engine_request q = {.id = (uint64_t)r, .prompt = prompt, .n_prompt = n_prompt, .max_tokens = n_output, .ignore_eog = true};
         q.params = (sample_params){.top_p = 1, .repetition_penalty = 1};
         engine_submit(e, &q);
