@@ -2,14 +2,19 @@
  *
  * The writer creates PATH.tmp-<pid> beside PATH, so that rename stays on one file system; a PATH that is a symbolic link is followed first,
  * and an existing file's permissions are kept.  A PATH that exists and is no regular file (a device, a pipe) is written in place: renaming
- * over /dev/null would destroy it.  fsync order: file, rename, folder. */
+ * over /dev/null would destroy it.  fsync order: file, rename, folder.
+ *
+ * A killed process leaves its temporary file behind.  A live one holds flock(2) on it until the rename, so whoever next writes the same PATH
+ * removes those that nobody holds.  File systems without flock keep them. */
 #include "base/file.h"
 
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +106,48 @@ bool file_exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
+/* Is name BASE.tmp-DIGITS? */
+static bool is_temporary_of(const char *name, const char *base) {
+    const size_t n = strlen(base);
+    if (strncmp(name, base, n) != 0 || strncmp(name + n, ".tmp-", 5) != 0) return false;
+    const char *digits = name + n + 5;
+    return *digits && digits[strspn(digits, "0123456789")] == 0;
+}
+
+/* Removes what killed processes left of writing path.  Failures change nothing. */
+static void remove_stale(const char *path) {
+    char *folder = gv_xstrdup(path), *slash = strrchr(folder, '/');
+    const char *base = strrchr(path, '/');
+    base = base ? base + 1 : path;
+    if (slash) slash[slash == folder] = 0;
+    DIR *d = opendir(slash ? folder : ".");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (!is_temporary_of(e->d_name, base)) continue;
+        const int fd = openat(dirfd(d), e->d_name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dirfd(d), e->d_name, 0);
+        if (fd >= 0) close(fd);
+    }
+    if (d) closedir(d);
+    free(folder);
+}
+
+/* Creates the temporary file and holds its lock; -1 with errno.  Another process's remove_stale may take the file in the moment between
+ * creation and lock: then it has no name any more, and a second one is made. */
+static int create_temporary(const char *tmp) {
+    for (int tries = 0; tries < 10; tries++) {
+        int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == EEXIST) { /* left by a dead process of our number */
+            unlink(tmp);
+            fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        }
+        struct stat st;
+        if (fd < 0 || flock(fd, LOCK_EX) != 0 || fstat(fd, &st) != 0 || st.st_nlink > 0) return fd;
+        close(fd);
+    }
+    errno = EBUSY;
+    return -1;
+}
+
 bool file_writer_open(file_writer *w, const char *path, gv_err *err) {
     *w = (file_writer){0};
     struct stat st;
@@ -113,15 +160,13 @@ bool file_writer_open(file_writer *w, const char *path, gv_err *err) {
         w->path = gv_xstrdup(path);
     } else {
         char *real = exists ? realpath(path, NULL) : NULL;
+        if (exists && !real) return gv_fail_errno(err, "cannot write %s", path);
         w->path = real ? real : gv_xstrdup(path);
         buf name = {0};
         buf_printf(&name, "%s.tmp-%ld", w->path, (long)getpid());
         w->tmp = name.p;
-        fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno == EEXIST) { /* left by a dead process of our number */
-            unlink(w->tmp);
-            fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        }
+        remove_stale(w->path);
+        fd = create_temporary(w->tmp);
         if (fd < 0) {
             gv_fail_errno(err, "cannot create %s", w->tmp);
             free(w->tmp);
@@ -168,6 +213,7 @@ bool file_writer_commit(file_writer *w, gv_err *err) {
     } else if (failed) {
         ok = gv_fail(err, GV_IO, -1, "cannot write %s: an earlier write failed", w->path);
     }
+    const int lock = w->tmp ? dup(fileno(w->f)) : -1; /* the lock lasts until the rename is done */
     if (fclose(w->f) != 0 && ok) ok = gv_fail_errno(err, "cannot write %s", w->path);
     w->f = NULL;
     if (ok && w->tmp) {
@@ -180,12 +226,13 @@ bool file_writer_commit(file_writer *w, gv_err *err) {
         }
     }
     file_writer_abandon(w);
+    if (lock >= 0) close(lock);
     return ok;
 }
 
 void file_writer_abandon(file_writer *w) {
-    if (w->f) fclose(w->f);
     if (w->tmp) unlink(w->tmp);
+    if (w->f) fclose(w->f);
     free(w->tmp);
     free(w->path);
     *w = (file_writer){0};

@@ -22,7 +22,8 @@ void file_map_drop(const file_map *m, size_t from, size_t n);
 bool file_read_all(const char *path, size_t cap, buf *out, gv_err *err) GV_MUST_USE;
 bool file_exists(const char *path);
 
-/* Write to PATH.tmp-<pid>, then fsync, rename over PATH and fsync the folder.  A failed or abandoned write leaves PATH as it was. */
+/* Write to PATH.tmp-<pid>, then fsync, rename over PATH and fsync the folder.  A failed or abandoned write leaves PATH as it was.
+ * Opening removes the temporary files that killed writers of PATH left. */
 typedef struct file_writer {
     FILE *f;
     char *path, *tmp;

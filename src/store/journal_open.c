@@ -161,6 +161,10 @@ static bool open_locked(journal *j, bool create, bool immutable, bool *ours, boo
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     if (!immutable && sqlite3_db_readonly(j->db, "main") == 1) return journal_fail(j->path, j->db, SQLITE_READONLY, "write", err);
     if (!immutable && !journal_exec(j, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE", "open", err)) return false;
+    int moved = 0; /* another process removed the file while we waited for its lock: records would go where nobody finds them */
+    if (!immutable && sqlite3_file_control(j->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        return gv_fail(err, GV_STATE, -1, "journal %s was removed or replaced by another process just now; run the same command again",
+                       j->path);
     int64_t id, objects;
     if (!journal_query_int(j, "PRAGMA application_id", &id, err)) return false;
     if (!journal_query_int(j, "SELECT count(*) FROM sqlite_schema", &objects, err)) return false;

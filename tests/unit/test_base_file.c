@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -178,6 +179,39 @@ static void a_leftover_of_a_dead_process_is_no_obstacle(void **state) {
     assert_int_equal(count_files(false), 1);
 }
 
+static void leftovers_of_killed_writers_go_and_live_ones_stay(void **state) {
+    (void)state;
+    char name[4][200];
+    static const char *const endings[] = {".tmp-999999999", ".tmp-999999998", ".tmp-12x", ".tmp-"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(name[i], sizeof name[i], "%s%s", path, endings[i]);
+        put_file(name[i], "left", 4);
+    }
+    const int held = open(name[1], O_WRONLY);
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    file_writer w, second;
+    gv_err ok = GV_ERR_INIT;
+    assert_true(file_writer_open(&w, path, &ok));
+    assert_int_equal(access(name[0], F_OK), -1);                            /* nobody's */
+    for (int i = 1; i < 4; i++) assert_int_equal(access(name[i], F_OK), 0); /* somebody's; not a name of ours */
+    close(held);
+    char mine[200], other[200];
+    snprintf(mine, sizeof mine, "%s", w.tmp);
+    snprintf(other, sizeof other, "%s.tmp-999999997", path);
+    assert_int_equal(rename(mine, other), 0); /* as if w were another process's */
+    free(w.tmp);
+    w.tmp = strdup(other);
+    assert_true(file_writer_open(&second, path, &ok) && file_writer_put(&second, "second", 6, &ok));
+    assert_int_equal(access(name[1], F_OK), -1);
+    assert_true(file_writer_commit(&second, &ok));
+    check_file(path, "second");
+    assert_true(file_writer_put(&w, "first", 5, &ok) && file_writer_commit(&w, &ok));
+    check_file(path, "first");
+    unlink(name[2]);
+    unlink(name[3]);
+    assert_int_equal(count_files(false), 1);
+}
+
 /* Writes n bytes; the failure may show at put or at commit. */
 static bool write_all(const char *name, size_t n, gv_err *err) {
     static const char block[4096];
@@ -306,6 +340,7 @@ int main(void) {
         T(an_abandoned_write_leaves_the_old_file),
         T(a_symbolic_link_stays_one),
         T(a_leftover_of_a_dead_process_is_no_obstacle),
+        T(leftovers_of_killed_writers_go_and_live_ones_stay),
         T(a_full_disk_is_reported_and_the_old_file_kept),
         T(an_earlier_failure_is_not_forgotten_at_commit),
         T(a_pipe_is_written_in_place),
