@@ -79,6 +79,15 @@ size_t utf8_invalid_at(sv s);
 /* s with each maximal malformed part replaced by U+FFFD, as Python's errors="replace" does. */
 void utf8_replace(sv s, buf *out);
 
+/* Text from a file made fit for a message or a terminal: \n, \t, \r by these names; other control bytes, direction overrides and malformed
+ * UTF-8 as \xNN; the first max_bytes of s, then "..." if there are more. */
+void str_escape(sv s, size_t max_bytes, buf *out);
+/* The same for a name inside a message, at most 80 bytes of it: gv_fail(..., "key %s", str_show(key).text). */
+typedef struct str_shown {
+    char text[96];
+} str_shown;
+str_shown str_show(sv s);
+
 /* Levenshtein-nearest of names (NULL-terminated array) to `name`, or NULL if none is within max(2, length/3): for "did you mean". */
 const char *nearest_name(const char *name, const char *const *names);
 

@@ -114,3 +114,41 @@ void utf8_replace(sv s, buf *out) {
         }
     }
 }
+
+/* ---- text of strangers ---- */
+
+/* True for code points that may reach a terminal as they are: no C0 or C1 controls, no direction overrides. */
+static bool printable(int32_t c) {
+    if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
+    return !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
+}
+
+void str_escape(sv s, size_t max_bytes, buf *out) {
+    size_t pos = 0;
+    while (pos < s.n && pos < max_bytes) {
+        size_t from = pos;
+        int32_t c = utf8_next(s, &pos);
+        if (c == '\n')
+            buf_add_str(out, "\\n");
+        else if (c == '\t')
+            buf_add_str(out, "\\t");
+        else if (c == '\r')
+            buf_add_str(out, "\\r");
+        else if (c >= 0 && printable(c))
+            buf_add(out, s.p + from, pos - from);
+        else
+            for (size_t i = from; i < pos; i++) buf_printf(out, "\\x%02x", (unsigned)(uint8_t)s.p[i]);
+    }
+    if (pos < s.n) buf_add_str(out, "...");
+}
+
+str_shown str_show(sv name) {
+    str_shown shown = {{0}};
+    buf b = {0};
+    str_escape(name, 80, &b);
+    size_t n = b.n < sizeof shown.text - 1 ? b.n : sizeof shown.text - 1;
+    while (n < b.n && n > 0 && ((uint8_t)b.p[n] & 0xc0) == 0x80) n--; /* cut between characters */
+    if (n) memcpy(shown.text, b.p, n);
+    buf_fini(&b);
+    return shown;
+}

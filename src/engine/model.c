@@ -52,8 +52,8 @@ static bool read_scaling(const gguf *g, const char *arch, model_shape *s, gv_err
     s->rope_divide = 1;
     if (!found || sv_is(type, "none")) return true;
     if (!sv_is(type, "linear"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"" SV_FMT "\": this version computes none, linear and llama3 (rope_freqs.weight)",
-                       key, SV_ARG(type));
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"%s\": this version computes none, linear and llama3 (rope_freqs.weight)", key,
+                       str_show(type).text);
     return get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &s->rope_divide, err);
 }
 
@@ -268,8 +268,19 @@ static const model_arch *find_arch(const gguf *g, gv_err *err) {
     if (!gguf_get_string(g, "general.architecture", &name, NULL, err)) return NULL;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (sv_is(name, archs[i]->name)) return archs[i];
-    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"" SV_FMT "\" is not supported; llama (also Mistral) and qwen2 are", SV_ARG(name));
+    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"%s\" is not supported; llama (also Mistral) and qwen2 are", str_show(name).text);
     return NULL;
+}
+
+static const model_arch *read_model(const gguf *g, model_shape *s, gv_err *err) {
+    const model_arch *arch = find_arch(g, err);
+    return arch && read_vocab_size(g, s, err) && read_shape(g, arch, s, err) ? arch : NULL;
+}
+
+const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) {
+    *s = (model_shape){0};
+    const model_arch *arch = read_model(g, s, err);
+    return arch ? arch->name : NULL;
 }
 
 static bool load_weights(model *m, const model_arch *arch, int64_t memory_bytes, pool *threads, gv_err *err) {
@@ -303,10 +314,9 @@ model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *th
     int64_t start = clock_mono_us();
     model *m = gv_xcalloc(1, sizeof *m);
     m->file = file;
-    const model_arch *arch = find_arch(file, err);
+    const model_arch *arch = read_model(file, &m->shape, err);
     if (!arch) goto fail;
     snprintf(m->arch, sizeof m->arch, "%s", arch->name);
-    if (!read_vocab_size(file, &m->shape, err) || !read_shape(file, arch, &m->shape, err)) goto fail;
     m->n_pos = n_pos ? n_pos : m->shape.ctx_train;
     if (m->n_pos > MAX_POSITIONS) m->n_pos = MAX_POSITIONS;
     m->layer = gv_xcalloc((size_t)m->shape.n_layer, sizeof *m->layer);

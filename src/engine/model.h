@@ -45,6 +45,8 @@ typedef struct model {
     int64_t load_us, pack_us;
 } model;
 
+/* The hyperparameters of a file, without its weights: the architecture's name, or NULL (static). */
+const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) GV_MUST_USE;
 /* Opens PATH.  n_pos: positions wanted (0 = ctx_train), at most 1,048,576.  memory_bytes: GV_LIMIT naming both sides if the repacked
  * weights alone are larger (0 = no limit).  Packing runs on `threads`. */
 model *model_open(const char *path, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) GV_MUST_USE;

@@ -96,12 +96,12 @@ static bool read_keys(gguf *g, bytes *b, gv_err *err) {
         gguf_kv *kv = &g->kv[i];
         if (!read_string(b, GGUF_MAX_KEY_BYTES, &kv->key, "key", err)) return gv_context(err, "key %zu of %zu", i + 1, g->n_kv);
         if (!gguf_check_name(kv->key, GGUF_MAX_KEY_BYTES, "key", err)) return gv_context(err, "key %zu of %zu", i + 1, g->n_kv);
-        if (!read_value(b, kv, err)) return gv_context(err, "key %s", gguf_show(kv->key).text);
+        if (!read_value(b, kv, err)) return gv_context(err, "key %s", str_show(kv->key).text);
         g->kv_names[i] = (gguf_name){kv->key, i};
     }
     size_t repeated;
     if (!gguf_names_sort(g->kv_names, g->n_kv, &repeated))
-        return gv_fail(err, GV_FORMAT, -1, "key %s is there twice", gguf_show(g->kv[repeated].key).text);
+        return gv_fail(err, GV_FORMAT, -1, "key %s is there twice", str_show(g->kv[repeated].key).text);
     return true;
 }
 
@@ -162,11 +162,11 @@ static bool read_tensors(gguf *g, placed *places, bytes *b, gv_err *err) {
         g->tensors[i].name = g->name_text[i];
         g->tensor_names[i] = (gguf_name){name, i};
         places[i].i = i;
-        if (!read_tensor(&g->tensors[i], &places[i].offset, b, err)) return gv_context(err, "tensor %s", gguf_show(name).text);
+        if (!read_tensor(&g->tensors[i], &places[i].offset, b, err)) return gv_context(err, "tensor %s", str_show(name).text);
     }
     size_t repeated;
     if (!gguf_names_sort(g->tensor_names, g->n_tensors, &repeated))
-        return gv_fail(err, GV_FORMAT, -1, "tensor %s is there twice", gguf_show(sv_of(g->tensors[repeated].name)).text);
+        return gv_fail(err, GV_FORMAT, -1, "tensor %s is there twice", str_show(sv_of(g->tensors[repeated].name)).text);
     return true;
 }
 
@@ -186,7 +186,7 @@ static bool place_tensors(gguf *g, placed *places, const bytes *b, gv_err *err) 
     for (size_t i = 0; i < g->n_tensors; i++) {
         tensor_view *t = &g->tensors[i];
         uint64_t offset = places[i].offset;
-        const gguf_shown name = gguf_show(sv_of(t->name));
+        const str_shown name = str_show(sv_of(t->name));
         if (offset % g->alignment)
             return gv_fail(err, GV_FORMAT, -1, "tensor %s: offset %" PRIu64 " is no multiple of the alignment %u", name.text, offset,
                            g->alignment);
@@ -201,7 +201,7 @@ static bool place_tensors(gguf *g, placed *places, const bytes *b, gv_err *err) 
         const tensor_view *before = &g->tensors[places[k - 1].i];
         if (places[k].offset - places[k - 1].offset < before->n_bytes)
             return gv_fail(err, GV_FORMAT, -1, "tensors %s and %s overlap at offset %" PRIu64 " of the data",
-                           gguf_show(sv_of(before->name)).text, gguf_show(sv_of(g->tensors[places[k].i].name)).text, places[k].offset);
+                           str_show(sv_of(before->name)).text, str_show(sv_of(g->tensors[places[k].i].name)).text, places[k].offset);
     }
     return true;
 }

@@ -54,7 +54,7 @@ static const gguf_kv *find(const gguf *g, const char *key, bool *found, bool *ok
 }
 
 static bool wrong_type(const gguf_kv *kv, const char *expected, gv_err *err) {
-    return gv_fail(err, GV_FORMAT, -1, "key %s: type %s, expected %s", gguf_show(kv->key).text, gguf_type_name(kv->type), expected);
+    return gv_fail(err, GV_FORMAT, -1, "key %s: type %s, expected %s", str_show(kv->key).text, gguf_type_name(kv->type), expected);
 }
 
 /* A scalar integer as sign and magnitude; false if the type is none. */
@@ -156,7 +156,7 @@ void gguf_print_key(const gguf *g, size_t i, buf *out) {
     const gguf_kv *kv = &g->kv[i];
     bool negative;
     uint64_t magnitude;
-    gguf_escape(kv->key, 256, out);
+    str_escape(kv->key, 256, out);
     buf_add_str(out, " = ");
     if (read_integer(kv, &negative, &magnitude)) {
         buf_printf(out, "%s%" PRIu64, negative ? "-" : "", magnitude);
@@ -174,7 +174,7 @@ void gguf_print_key(const gguf *g, size_t i, buf *out) {
         buf_printf(out, "[%s x %" PRIu64 "]", gguf_type_name(kv->elem), kv->n);
     } else {
         buf_add_char(out, '"');
-        gguf_escape((sv){(const char *)kv->p, kv->n_bytes}, 80, out);
+        str_escape((sv){(const char *)kv->p, kv->n_bytes}, 80, out);
         buf_add_char(out, '"');
         if (kv->n_bytes > 80) buf_printf(out, " (%zu bytes)", kv->n_bytes);
     }

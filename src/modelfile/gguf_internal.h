@@ -46,14 +46,6 @@ bool gguf_names_sort(gguf_name *names, size_t n, size_t *repeated);
 /* Place in the file, or SIZE_MAX. */
 size_t gguf_names_find(const gguf_name *names, size_t n, sv name);
 
-/* A name from a file made fit for a message or a terminal: control bytes and malformed UTF-8 as \xNN, at most 80 bytes, then "...". */
-typedef struct gguf_shown {
-    char text[96];
-} gguf_shown;
-gguf_shown gguf_show(sv name);
-/* The same without a cap, for the first max_bytes of s. */
-void gguf_escape(sv s, size_t max_bytes, buf *out);
-
 /* Checks shape against type and computes the bytes: rows in whole blocks, no overflow.  Messages have no context in front. */
 bool gguf_tensor_bytes(dtype type, const int64_t ne[4], uint32_t n_dims, size_t *n_bytes, gv_err *err) GV_MUST_USE;
 /* "key name" rules: 1 to max bytes, UTF-8, no NUL. `what` is "key" or "tensor name". */

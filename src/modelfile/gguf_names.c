@@ -1,4 +1,4 @@
-/* What the GGUF reader and writer share: rules for names and shapes, the sorted name index, and names made fit for messages.
+/* What the GGUF reader and writer share: rules for names and shapes, and the sorted name index.
  *
  * Nothing here touches a file.  All functions are pure and may run on any thread. */
 #include "modelfile/gguf_internal.h"
@@ -61,50 +61,14 @@ size_t gguf_names_find(const gguf_name *names, size_t n, sv name) {
     return SIZE_MAX;
 }
 
-/* ---- names in messages ---- */
-
-/* True for code points that may reach a terminal as they are: no C0 or C1 controls, no direction overrides. */
-static bool printable(int32_t c) {
-    if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
-    return !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
-}
-
-void gguf_escape(sv s, size_t max_bytes, buf *out) {
-    size_t pos = 0;
-    while (pos < s.n && pos < max_bytes) {
-        size_t from = pos;
-        int32_t c = utf8_next(s, &pos);
-        if (c == '\n')
-            buf_add_str(out, "\\n");
-        else if (c == '\t')
-            buf_add_str(out, "\\t");
-        else if (c == '\r')
-            buf_add_str(out, "\\r");
-        else if (c >= 0 && printable(c))
-            buf_add(out, s.p + from, pos - from);
-        else
-            for (size_t i = from; i < pos; i++) buf_printf(out, "\\x%02x", (unsigned)(uint8_t)s.p[i]);
-    }
-    if (pos < s.n) buf_add_str(out, "...");
-}
-
-gguf_shown gguf_show(sv name) {
-    gguf_shown shown = {{0}};
-    buf b = {0};
-    gguf_escape(name, 80, &b);
-    size_t n = b.n < sizeof shown.text - 1 ? b.n : sizeof shown.text - 1;
-    while (n < b.n && n > 0 && ((uint8_t)b.p[n] & 0xc0) == 0x80) n--; /* cut between characters */
-    if (n) memcpy(shown.text, b.p, n);
-    buf_fini(&b);
-    return shown;
-}
+/* ---- names ---- */
 
 bool gguf_check_name(sv name, size_t max_bytes, const char *what, gv_err *err) {
     if (name.n == 0) return gv_fail(err, GV_FORMAT, -1, "%s is empty", what);
     if (name.n > max_bytes) return gv_fail(err, GV_LIMIT, -1, "%s has %zu bytes, the cap is %zu", what, name.n, max_bytes);
-    if (memchr(name.p, 0, name.n)) return gv_fail(err, GV_FORMAT, -1, "%s %s has a NUL byte", what, gguf_show(name).text);
+    if (memchr(name.p, 0, name.n)) return gv_fail(err, GV_FORMAT, -1, "%s %s has a NUL byte", what, str_show(name).text);
     size_t bad = utf8_invalid_at(name);
-    if (bad != SIZE_MAX) return gv_fail(err, GV_FORMAT, -1, "%s %s is not UTF-8 at byte %zu", what, gguf_show(name).text, bad);
+    if (bad != SIZE_MAX) return gv_fail(err, GV_FORMAT, -1, "%s %s is not UTF-8 at byte %zu", what, str_show(name).text, bad);
     return true;
 }
 

@@ -133,7 +133,7 @@ void gguf_out_tensor(gguf_out *o, const tensor_view *t) {
     ok = ok && gguf_tensor_bytes(t->type, t->ne, t->n_dims, &n_bytes, &o->err);
     ok = ok && (n_bytes == t->n_bytes || gv_fail(&o->err, GV_FORMAT, -1, "%zu bytes, but its shape needs %zu", t->n_bytes, n_bytes));
     if (!ok) {
-        gv_context(&o->err, "tensor %s", gguf_show(name).text);
+        gv_context(&o->err, "tensor %s", str_show(name).text);
         return;
     }
     if (o->n_tensors == o->cap_tensors) {
@@ -153,8 +153,7 @@ static bool check_unique(const gguf_out *o, gv_err *err) {
     for (size_t i = 0; i < o->n_tensors; i++) names[o->n_keys + i] = (gguf_name){sv_of(o->tensors[i].name), i};
     bool ok = true;
     if (!gguf_names_sort(names, o->n_keys, &repeated))
-        ok =
-            gv_fail(err, GV_FORMAT, -1, "key %s is there twice", gguf_show((sv){o->kv.p + o->keys[repeated].at, o->keys[repeated].n}).text);
+        ok = gv_fail(err, GV_FORMAT, -1, "key %s is there twice", str_show((sv){o->kv.p + o->keys[repeated].at, o->keys[repeated].n}).text);
     else if (!gguf_names_sort(names + o->n_keys, o->n_tensors, &repeated))
         ok = gv_fail(err, GV_FORMAT, -1, "tensor %s is there twice", o->tensors[repeated].name);
     free(names);

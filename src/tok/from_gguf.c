@@ -33,8 +33,8 @@ static bool read_merges(tok *t, const gguf *g, gv_err *err) {
         sv m = gguf_array_string(&a, &pos);
         size_t cut = m.n ? sv_find(m, SV(" "), 0) : SIZE_MAX;
         if (cut == SIZE_MAX || sv_find(m, SV(" "), cut + 1) != SIZE_MAX)
-            return gv_fail(err, GV_FORMAT, (int64_t)i, "merge %llu \"" SV_FMT "\" is not two tokens and a space", (unsigned long long)i,
-                           SV_ARG(sv_sub(m, 0, 64)));
+            return gv_fail(err, GV_FORMAT, (int64_t)i, "merge %llu \"%s\" is not two tokens and a space", (unsigned long long)i,
+                           str_show(m).text);
         if (!tok_add_merge(t, sv_sub(m, 0, cut), sv_sub(m, cut + 1, m.n), err)) return false;
     }
     return true;
@@ -84,9 +84,8 @@ static bool read_pretok(tok *t, const gguf *g, gv_err *err) {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (sv_is(pre, known[i].name)) t->pretok = known[i].kind;
     if (t->pretok == PRETOK_NONE)
-        return gv_fail(err, GV_UNSUPPORTED, -1,
-                       "pre-tokenizer \"" SV_FMT "\" (tokenizer.ggml.pre) is not one of gpt-2, smollm, llama-bpe, qwen2",
-                       SV_ARG(sv_sub(pre, 0, 64)));
+        return gv_fail(err, GV_UNSUPPORTED, -1, "pre-tokenizer \"%s\" (tokenizer.ggml.pre) is not one of gpt-2, smollm, llama-bpe, qwen2",
+                       str_show(pre).text);
     t->nfc = t->pretok == PRETOK_QWEN2;
     t->ignore_merges = t->adds_bos = t->pretok == PRETOK_LLAMA3;
     return true;
@@ -115,8 +114,7 @@ bool tok_load_gguf(tok *t, const gguf *g, gv_err *err) {
     bool found;
     if (!gguf_get_string(g, "tokenizer.ggml.model", &model, NULL, err)) return false;
     if (!sv_is(model, "llama") && !sv_is(model, "gpt2"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.model \"" SV_FMT "\" is not one of llama, gpt2",
-                       SV_ARG(sv_sub(model, 0, 64)));
+        return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.model \"%s\" is not one of llama, gpt2", str_show(model).text);
     t->family = sv_is(model, "llama") ? TOK_SPM : TOK_BPE;
     if (t->family == TOK_BPE) {
         t->dummy_prefix = false;

@@ -72,10 +72,9 @@ typedef struct json_vocab {
 
 static bool read_id(const json_value *v, const char *what, sv name, size_t *id, gv_err *err) {
     int64_t i;
-    if (!v || !json_int64(v, &i) || i < 0)
-        return gv_fail(err, GV_FORMAT, -1, "%s \"" SV_FMT "\" has no id", what, SV_ARG(sv_sub(name, 0, 64)));
+    if (!v || !json_int64(v, &i) || i < 0) return gv_fail(err, GV_FORMAT, -1, "%s \"%s\" has no id", what, str_show(name).text);
     if (i >= TOK_MAX_VOCAB)
-        return gv_fail(err, GV_LIMIT, -1, "%s \"" SV_FMT "\" has id %lld; ids go to %u", what, SV_ARG(sv_sub(name, 0, 64)), (long long)i,
+        return gv_fail(err, GV_LIMIT, -1, "%s \"%s\" has id %lld; ids go to %u", what, str_show(name).text, (long long)i,
                        TOK_MAX_VOCAB - 1);
     *id = (size_t)i;
     return true;
@@ -86,8 +85,8 @@ static bool check_added(const json_value *v, gv_err *err) {
     if (!is_kind(v, JSON_OBJECT) || !text_of(v, "content").n) return gv_fail(err, GV_FORMAT, -1, "an added token has no content");
     for (size_t i = 0; i < 3; i++)
         if (flag_of(v, flags[i], false))
-            return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported",
-                           SV_ARG(sv_sub(text_of(v, "content"), 0, 64)), flags[i]);
+            return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"%s\": %s is not supported", str_show(text_of(v, "content")).text,
+                           flags[i]);
     return true;
 }
 
@@ -112,8 +111,8 @@ static bool place_tokens(json_vocab *v, const json_value *vocab, const json_valu
     for (json_iter it = json_each(vocab); json_next(&it);) {
         if (!read_id(it.value, "token", it.key, &id, err)) return false;
         if (v->name[id].p)
-            return gv_fail(err, GV_FORMAT, -1, "tokens \"" SV_FMT "\" and \"" SV_FMT "\" both have id %zu",
-                           SV_ARG(sv_sub(v->name[id], 0, 64)), SV_ARG(sv_sub(it.key, 0, 64)), id);
+            return gv_fail(err, GV_FORMAT, -1, "tokens \"%s\" and \"%s\" both have id %zu", str_show(v->name[id]).text,
+                           str_show(it.key).text, id);
         v->name[id] = it.key;
         v->type[id] = TT_NORMAL;
     }
@@ -122,8 +121,8 @@ static bool place_tokens(json_vocab *v, const json_value *vocab, const json_valu
         sv name = text_of(it.value, "content");
         if (!read_id(json_get(it.value, "id"), "added token", name, &id, err)) return false;
         if (v->name[id].p && !sv_eq(v->name[id], name))
-            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %zu, which is \"" SV_FMT "\"",
-                           SV_ARG(sv_sub(name, 0, 64)), id, SV_ARG(sv_sub(v->name[id], 0, 64)));
+            return gv_fail(err, GV_FORMAT, -1, "added token \"%s\" has id %zu, which is \"%s\"", str_show(name).text, id,
+                           str_show(v->name[id]).text);
         v->name[id] = name;
         v->type[id] = flag_of(it.value, "special", false) ? TT_CONTROL : TT_USER_DEFINED;
     }
@@ -259,8 +258,7 @@ static bool read_template(tok *t, const json_value *v, gv_err *err) {
             sv name = text_of(special, "id");
             t->bos = tok_find(t, name);
             if (t->bos < 0)
-                return gv_fail(err, GV_FORMAT, -1, "post_processor names \"" SV_FMT "\", which is not in the vocabulary",
-                               SV_ARG(sv_sub(name, 0, 64)));
+                return gv_fail(err, GV_FORMAT, -1, "post_processor names \"%s\", which is not in the vocabulary", str_show(name).text);
             t->adds_bos = true;
         } else if (!text || i + 1 != n) {
             return refuse(v, "post_processor", err);
@@ -304,7 +302,7 @@ static bool read_unknown(tok *t, const json_value *model, gv_err *err) {
     sv unk = text_of(model, "unk_token");
     if (!unk.n) return true;
     t->unk = tok_find(t, unk);
-    if (t->unk < 0) return gv_fail(err, GV_FORMAT, -1, "unk_token \"" SV_FMT "\" is not in the vocabulary", SV_ARG(sv_sub(unk, 0, 64)));
+    if (t->unk < 0) return gv_fail(err, GV_FORMAT, -1, "unk_token \"%s\" is not in the vocabulary", str_show(unk).text);
     if (t->family == TOK_SPM) t->e[t->unk].type = TT_UNKNOWN;
     return true;
 }

@@ -61,15 +61,15 @@ static bool add_tokens(tok *t, added *list, size_t n, gv_err *err) {
         const added *a = &list[i];
         if (a->id < t->n) {
             if (!sv_eq(tok_name(t, (int32_t)a->id), a->content))
-                return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %lld, which is \"" SV_FMT "\"",
-                               SV_ARG(sv_sub(a->content, 0, 64)), (long long)a->id, SV_ARG(sv_sub(tok_name(t, (int32_t)a->id), 0, 64)));
+                return gv_fail(err, GV_FORMAT, -1, "added token \"%s\" has id %lld, which is \"%s\"", str_show(a->content).text,
+                               (long long)a->id, str_show(tok_name(t, (int32_t)a->id)).text);
             tok_entry *e = &t->e[a->id];
             if (a->special && (e->type == TT_NORMAL || e->type == TT_USER_DEFINED)) e->type = TT_CONTROL;
             continue;
         }
         if (a->id > t->n)
-            return gv_fail(err, GV_FORMAT, -1, "added token \"" SV_FMT "\" has id %lld, but no token has id %d",
-                           SV_ARG(sv_sub(a->content, 0, 64)), (long long)a->id, t->n);
+            return gv_fail(err, GV_FORMAT, -1, "added token \"%s\" has id %lld, but no token has id %d", str_show(a->content).text,
+                           (long long)a->id, t->n);
         if (!tok_add(t, a->content, a->special ? TT_CONTROL : TT_USER_DEFINED, 0, err)) return false;
     }
     return true;
@@ -91,13 +91,11 @@ static bool read_decoder(const json_value *v, added *list, size_t *n, gv_err *er
         added *a = &list[*n];
         const json_value *special = json_get(it.value, "special");
         if (!id_of_text(it.key, &a->id) || !is_kind(it.value, JSON_OBJECT) || !(a->content = token_text(it.value)).n)
-            return gv_fail(err, GV_FORMAT, -1, "added_tokens_decoder: entry \"" SV_FMT "\" is not an id with a token",
-                           SV_ARG(sv_sub(it.key, 0, 64)));
+            return gv_fail(err, GV_FORMAT, -1, "added_tokens_decoder: entry \"%s\" is not an id with a token", str_show(it.key).text);
         for (size_t i = 0; i < 3; i++) {
             const json_value *f = json_get(it.value, flags[i]);
             if (is_kind(f, JSON_BOOL) && json_bool(f))
-                return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"" SV_FMT "\": %s is not supported",
-                               SV_ARG(sv_sub(a->content, 0, 64)), flags[i]);
+                return gv_fail(err, GV_UNSUPPORTED, -1, "added token \"%s\": %s is not supported", str_show(a->content).text, flags[i]);
         }
         a->special = is_kind(special, JSON_BOOL) && json_bool(special);
         ++*n;
@@ -110,7 +108,7 @@ static bool read_added(const json_value *v, added *list, size_t *n, gv_err *err)
     for (json_iter it = json_each(v); json_next(&it);) {
         added *a = &list[(*n)++];
         if (!json_int64(it.value, &a->id) || a->id < 0 || !it.key.n)
-            return gv_fail(err, GV_FORMAT, -1, "added_tokens.json: \"" SV_FMT "\" has no id", SV_ARG(sv_sub(it.key, 0, 64)));
+            return gv_fail(err, GV_FORMAT, -1, "added_tokens.json: \"%s\" has no id", str_show(it.key).text);
         a->content = it.key;
         a->special = true;
     }
@@ -138,9 +136,7 @@ static bool name_token(const tok *t, const json_value *config, const char *key, 
     sv s = token_text(json_get(config, key));
     if (!s.n) return true;
     int32_t found = tok_find(t, s);
-    if (found < 0)
-        return gv_fail(err, GV_FORMAT, -1, "tokenizer_config.json: %s \"" SV_FMT "\" is not in the vocabulary", key,
-                       SV_ARG(sv_sub(s, 0, 64)));
+    if (found < 0) return gv_fail(err, GV_FORMAT, -1, "tokenizer_config.json: %s \"%s\" is not in the vocabulary", key, str_show(s).text);
     *id = found;
     return true;
 }

@@ -46,7 +46,7 @@ bool tok_table_build(tok *t, gv_err *err) {
             int32_t other = t->slots[h];
             if (other < 0) break;
             if (sv_eq(tok_name(t, other), name))
-                return gv_fail(err, GV_FORMAT, id, "tokens %d and %d are both \"" SV_FMT "\"", other, id, SV_ARG(sv_sub(name, 0, 64)));
+                return gv_fail(err, GV_FORMAT, id, "tokens %d and %d are both \"%s\"", other, id, str_show(name).text);
             if (probe >= MAX_PROBE) return gv_fail(err, GV_FORMAT, id, "vocabulary is made to collide (token %d)", id);
         }
         t->slots[h] = id;

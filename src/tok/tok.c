@@ -81,13 +81,12 @@ bool tok_add_merge(tok *t, sv left, sv right, gv_err *err) {
     char joined[2 * TOK_MAX_PIECE];
     int32_t l = tok_find(t, left), r = tok_find(t, right);
     if (l < 0 || r < 0)
-        return gv_fail(err, GV_FORMAT, order, "merge %u: \"" SV_FMT "\" is not in the vocabulary", order,
-                       SV_ARG(sv_sub(l < 0 ? left : right, 0, 64)));
+        return gv_fail(err, GV_FORMAT, order, "merge %u: \"%s\" is not in the vocabulary", order, str_show(l < 0 ? left : right).text);
     memcpy(joined, left.p, left.n);
     memcpy(joined + left.n, right.p, right.n);
     sv both = {joined, left.n + right.n};
     int32_t id = tok_find(t, both);
-    if (id < 0) return gv_fail(err, GV_FORMAT, order, "merge %u makes \"" SV_FMT "\", which is not in the vocabulary", order, SV_ARG(both));
+    if (id < 0) return gv_fail(err, GV_FORMAT, order, "merge %u makes \"%s\", which is not in the vocabulary", order, str_show(both).text);
     if (!text_may_become(&t->e[l]) || !text_may_become(&t->e[r]) || !text_may_become(&t->e[id])) return true;
     tok_pair *p = tok_pair_slot(t, l, r);
     if (!p) return gv_fail(err, GV_FORMAT, order, "merges are made to collide (merge %u)", order);
@@ -144,8 +143,8 @@ static bool find_spm_bytes(tok *t, gv_err *err) {
         if (t->e[id].type != TT_BYTE) continue;
         int b = byte_of_name(tok_name(t, id));
         if (b < 0)
-            return gv_fail(err, GV_FORMAT, id, "token %d \"" SV_FMT "\" is of type BYTE but names no byte from <0x00> to <0xFF>", id,
-                           SV_ARG(sv_sub(tok_name(t, id), 0, 64)));
+            return gv_fail(err, GV_FORMAT, id, "token %d \"%s\" is of type BYTE but names no byte from <0x00> to <0xFF>", id,
+                           str_show(tok_name(t, id)).text);
         t->byte_id[b] = id;
     }
     for (int b = 0; b < 256; b++)

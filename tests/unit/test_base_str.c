@@ -301,6 +301,25 @@ static void types_have_ggufs_numbers_names_and_sizes(void **state) {
     assert_null(dtype_any_name(UINT32_MAX));
 }
 
+static void text_of_strangers_is_shown_without_control_bytes(void **state) {
+    (void)state;
+    buf b = {0};
+    str_escape(SV("a\"\n\t\r\x1b[2J\x7f\xc2\x9b\xe2\x80\xae\xff\0 \xc3\xa9"), SIZE_MAX, &b);
+    assert_string_equal(b.p, "a\"\\n\\t\\r\\x1b[2J\\x7f\\xc2\\x9b\\xe2\\x80\\xae\\xff\\x00 \xc3\xa9");
+    buf_clear(&b);
+    str_escape(SV("\xc3\xa9\xc3\xa9"), 3, &b); /* a character is never cut */
+    assert_string_equal(b.p, "\xc3\xa9\xc3\xa9");
+    buf_clear(&b);
+    str_escape(SV("abc"), 2, &b);
+    assert_string_equal(b.p, "ab...");
+    buf_fini(&b);
+    char text[200];
+    memset(text, 1, sizeof text); /* each byte takes four */
+    assert_true(strlen(str_show((sv){text, sizeof text}).text) < sizeof(str_shown));
+    memset(text, 'x', sizeof text);
+    assert_int_equal(strlen(str_show((sv){text, sizeof text}).text), 83);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_compare_and_clip),
@@ -312,6 +331,7 @@ int main(void) {
         cmocka_unit_test(replacement_follows_the_maximal_subpart_rule),
         cmocka_unit_test(replacement_equals_python_on_all_short_sequences_of_critical_bytes),
         cmocka_unit_test(the_nearest_name_is_suggested_only_when_it_is_near),
+        cmocka_unit_test(text_of_strangers_is_shown_without_control_bytes),
         cmocka_unit_test(sha256_gives_the_published_values),
         cmocka_unit_test(sha256_does_not_depend_on_pieces_or_instructions),
         cmocka_unit_test(the_cursor_reads_little_endian_and_stops_at_the_end),
