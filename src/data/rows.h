@@ -38,6 +38,7 @@ typedef struct rows_options {
     const char *id_col;   /* column with the row's id: text or an integer; a second row with the same id is a GV_FORMAT error naming both */
     const rows_map *map;
     size_t max_row_bytes; /* 0: ROWS_MAX_ROW_BYTES */
+    bool blank_lines;     /* JSON lines: a line of white space is delivered as a bad row with `blank` set; else it is nothing */
 } rows_options;
 
 typedef struct row_column {
@@ -55,6 +56,7 @@ typedef struct row {
     sv key;          /* the member's name when the input is an object of objects, else empty */
     sv text;         /* the whole row's JSON text (made for CSV); empty if bad */
     bool bad;        /* no columns; message says why: "FILE:LINE: reason" */
+    bool blank;      /* a blank line: it has no number of its own (number is the next row's) */
     sv message;
     const row_column *columns; /* in input order; names are distinct */
     size_t n_columns;
@@ -94,9 +96,12 @@ typedef struct rows_summary {
 } rows_summary;
 /* GV_LIMIT if the rows have more than ROWS_MAX_COLUMNS different columns. */
 bool rows_scan(const char *path, const rows_options *o, rows_summary *s, gv_err *err) GV_MUST_USE;
+/* As rows_open, for a later pass: at its end rows_next fails with GV_STATE if the bytes are not those that s was made from. */
+rows_reader *rows_open_again(const char *path, const rows_options *o, const rows_summary *s, gv_err *err) GV_MUST_USE;
 void rows_summary_fini(rows_summary *s);
 
-/* Copies standard input into path (replaced atomically), so that it can be read twice.  GV_FORMAT if it is empty. */
+/* Copies standard input into path (replaced atomically), so that it can be read twice.  GV_FORMAT if it is empty, GV_INTERRUPTED when a signal
+ * handler ran while it waited for more. */
 bool rows_spool_stdin(const char *path, gv_err *err) GV_MUST_USE;
 
 /* ---- writing ---- */
@@ -109,7 +114,8 @@ typedef struct rows_cell {
 
 typedef struct rows_writer rows_writer;
 
-/* Can rows be written there?  GV_UNSUPPORTED for .parquet and folders, GV_USAGE for other suffixes, GV_IO if the folder is absent. */
+/* Can rows be written there?  GV_UNSUPPORTED for .parquet and folders, GV_USAGE for other suffixes, GV_IO if the folder is absent or not
+ * writable. */
 bool rows_writer_check(const char *path, gv_err *err) GV_MUST_USE;
 /* Suffix decides: .jsonl or .csv.  CSV needs its columns here (RFC 4180 with LF line ends, header first); JSONL ignores them. The file appears at
  * commit, atomically. */

@@ -55,7 +55,7 @@ struct rows_reader {
     buf key;     /* member's name, object of objects */
     int64_t row_line;
     buf message;
-    bool bad;
+    bool bad, blank;
 
     /* the current row, parsed */
     json_doc *doc;
@@ -81,6 +81,10 @@ struct rows_reader {
 
     id_set ids;
     bool id_seen; /* some row had the id column */
+
+    /* a later pass (rows_open_again) */
+    sha256 digest;
+    char want_sha256[65]; /* empty: nothing to compare */
 };
 
 /* Marks the current row bad: "NAME:LINE: ...". */

@@ -80,7 +80,8 @@ bool rows_next_jsonl(rows_reader *r, bool *end, gv_err *err) {
         sv *t = &r->row_text;
         while (t->n && is_space(t->p[t->n - 1])) t->n--;
         while (t->n && is_space(t->p[0])) t->p++, t->n--;
-        if (t->n) return true;
+        r->blank = t->n == 0 && r->o.blank_lines;
+        if (t->n || r->blank) return true;
     }
 }
 

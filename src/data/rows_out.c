@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct rows_writer {
     file_writer f;
@@ -39,9 +40,11 @@ bool rows_writer_check(const char *path, gv_err *err) {
     if (slash) slash[slash == folder] = 0;
     bool ok = stat(slash ? folder : ".", &st) == 0;
     if (!ok)
-        gv_fail_errno(err, "cannot write %s: folder %s", path, folder);
+        gv_fail_errno(err, "cannot write %s: folder %s", path, slash ? folder : ".");
     else if (!S_ISDIR(st.st_mode))
         ok = gv_fail(err, GV_IO, -1, "cannot write %s: %s is not a folder", path, folder);
+    else if (access(slash ? folder : ".", W_OK | X_OK) != 0) /* the real check is the first write; this one comes before hours of work */
+        ok = gv_fail_errno(err, "cannot write %s: folder %s", path, slash ? folder : ".");
     free(folder);
     return ok;
 }

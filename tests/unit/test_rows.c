@@ -64,6 +64,7 @@ static char *dump(rows_format format, sv text, rows_options o) {
     bool end = false;
     for (row w; r && rows_next(r, &w, &end, &err) && !end;) {
         buf_printf(&b, "%llu", (unsigned long long)w.number);
+        if (w.blank) buf_add_str(&b, "(blank)");
         if (w.bad) {
             assert_int_equal(w.n_columns, 0);
             buf_printf(&b, "!" SV_FMT ";", SV_ARG(w.message));
@@ -115,6 +116,15 @@ static void empty_lines_bom_and_crlf_are_no_rows_but_count_as_lines(void **state
     (void)state;
     assert_string_equal(JSONL("\xef\xbb\xbf{\"a\":1}\r\n\r\n  \t\n\n{\"a\":2}\r\n\n"), "0:1:0 \"a\"=1;1:5:1 \"a\"=2;");
     assert_string_equal(JSONL("{\"a\":1}\n{\"a\":2}"), "0:1:0 \"a\"=1;1:2:1 \"a\"=2;");
+}
+
+static void blank_lines_can_be_asked_for_and_take_no_number(void **state) {
+    (void)state;
+    const rows_options o = {.blank_lines = true};
+    assert_string_equal(dump(ROWS_JSONL, SV("{\"a\":1}\n\n \t\r\n{\"a\":2}\n\n"), o),
+                        "0:1:0 \"a\"=1;1(blank)!f:2: the line is empty;1(blank)!f:3: the line is empty;1:4:1 \"a\"=2;"
+                        "2(blank)!f:5: the line is empty;");
+    assert_string_equal(dump(ROWS_JSONL, SV("\n"), o), "0(blank)!f:1: the line is empty;");
 }
 
 static void a_bad_line_is_a_bad_row_and_its_neighbours_go_on(void **state) {
@@ -524,6 +534,7 @@ int main(void) {
         cmocka_unit_test(json_lines_keep_every_byte_of_every_value),
         cmocka_unit_test(names_are_decoded_and_values_parsed),
         cmocka_unit_test(empty_lines_bom_and_crlf_are_no_rows_but_count_as_lines),
+        cmocka_unit_test(blank_lines_can_be_asked_for_and_take_no_number),
         cmocka_unit_test(a_bad_line_is_a_bad_row_and_its_neighbours_go_on),
         cmocka_unit_test(deep_nesting_is_a_bad_row),
         cmocka_unit_test(a_row_over_the_cap_is_a_bad_row_that_names_the_cap),
