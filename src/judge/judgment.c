@@ -45,6 +45,7 @@ void judgment_to_json(const judgment *j, buf *out) {
     put_text(out, "row_id", j->row_id);
     if (j->row_hash[0]) put_text(out, "row_hash", sv_of(j->row_hash));
     put_uint(out, "sample", j->sample);
+    if (j->attempt) put_uint(out, "attempt", j->attempt);
     if (j->order) put_text(out, "order", (sv){&j->order, 1});
     put_uint(out, "seed", j->seed);
     put_text(out, "status", sv_of(judgment_status_name(j->status)));
@@ -192,16 +193,18 @@ static bool get_logprobs(const json_value *o, judgment *j, gv_err *err) {
 
 static bool get_row(const json_value *o, judgment *j, arena *a, gv_err *err) {
     sv hash = {0}, order = {0};
-    uint64_t sample = 0;
+    uint64_t sample = 0, attempt = 0;
     if (!json_get(o, "row")) return gv_fail(err, GV_FORMAT, -1, "judgment record: there is no row");
     if (!get_uint(o, "row", &j->row, err) || !get_text(o, "row_id", &j->row_id, NULL, a, err) ||
-        !get_text(o, "row_hash", &hash, NULL, a, err) || !get_uint(o, "sample", &sample, err) || !get_uint(o, "seed", &j->seed, err) ||
-        !get_text(o, "order", &order, NULL, a, err))
+        !get_text(o, "row_hash", &hash, NULL, a, err) || !get_uint(o, "sample", &sample, err) || !get_uint(o, "attempt", &attempt, err) ||
+        !get_uint(o, "seed", &j->seed, err) || !get_text(o, "order", &order, NULL, a, err))
         return false;
     if (hash.n && hash.n != 64) return gv_fail(err, GV_FORMAT, -1, "judgment record: row_hash has %zu characters, not 64", hash.n);
     if (hash.n) memcpy(j->row_hash, hash.p, 65);
     if (sample > UINT32_MAX) return gv_fail(err, GV_FORMAT, -1, "judgment record: sample is out of range");
+    if (attempt > UINT32_MAX) return gv_fail(err, GV_FORMAT, -1, "judgment record: attempt is out of range");
     j->sample = (uint32_t)sample;
+    j->attempt = (uint32_t)attempt;
     if (order.p && !sv_is(order, "A") && !sv_is(order, "B"))
         return gv_fail(err, GV_FORMAT, -1, "judgment record: order is neither A nor B");
     if (order.p) j->order = order.p[0];

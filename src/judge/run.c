@@ -3,6 +3,7 @@
 #include "judge/run_internal.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "kern/kern.h"
 
@@ -25,6 +26,7 @@ typedef struct run {
     lm *model;
     const lm_caps *caps;
     journal *j;
+    bool made, begun; /* the journal is new; it has the settings */
     const char *input_path;
     buf journal_path, spool_path;
     rows_options rows;
@@ -50,6 +52,11 @@ static void show_progress(run *r, bool final) {
     r->progress.lm = lm_get_stats(r->model);
     r->progress.final = final;
     if (r->spec->progress) r->spec->progress(r->spec->progress_ctx, &r->progress);
+    r->progress.shown_us += clock_mono_us() - now;
+}
+
+static bool stopped(const run *r, gv_err *err) {
+    return r->spec->stop && *r->spec->stop && !gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
 }
 
 static bool record(run *r, const judgment *g, gv_err *err) {
@@ -144,7 +151,7 @@ static bool take_answer(run *r, const lm_result *a, gv_err *err) {
 /* Waits for answers until at most `limit` requests are in flight. */
 static bool drain(run *r, size_t limit, gv_err *err) {
     while (r->in_flight > limit) {
-        if (r->spec->stop && *r->spec->stop) return gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
+        if (stopped(r, err)) return false;
         const lm_result *a;
         size_t n;
         if (!lm_poll(r->model, &a, &n, err)) return false;
@@ -231,6 +238,7 @@ static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
 
 /* Is the row judged already?  With --retry-failed a failed record does not count, but its attempt goes on counting. */
 static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *attempt, gv_err *err) {
+    const int64_t begin = clock_mono_us();
     bool found, failed;
     buf text = {0};
     *attempt = 0;
@@ -248,21 +256,27 @@ static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *atte
         r->progress.rows_failed += failed;
     }
     buf_fini(&text);
+    r->progress.journal_us += clock_mono_us() - begin;
     return ok;
 }
 
+/* When the input was found changed, some verdicts may belong to rows that were never in it: the journal is marked as of no use. */
+static bool next_row(run *r, rows_reader *reader, row *at, bool *end, gv_err *err) {
+    if (rows_next(reader, at, end, err)) return true;
+    gv_err mark_err = GV_ERR_INIT;
+    if (err->code == GV_STATE && !journal_set_meta(r->j, "input_changed", SV("yes"), &mark_err)) gv_context(err, "%s", mark_err.msg);
+    return false;
+}
+
 static bool judge_rows(run *r, gv_err *err) {
-    rows_reader *reader = rows_open(r->input_path, &r->rows, err);
+    rows_reader *reader = rows_open_again(r->input_path, &r->rows, &r->input, err);
     bool end = false, ok = false, judged;
     uint32_t attempt;
     row at;
     if (!reader) return false;
     for (;;) {
-        if (r->spec->stop && *r->spec->stop) {
-            gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
-            goto done;
-        }
-        if (!rows_next(reader, &at, &end, err)) goto done;
+        if (stopped(r, err)) goto done;
+        if (!next_row(r, reader, &at, &end, err)) goto done;
         if (end) break;
         if (!already_judged(r, at.number, &judged, &attempt, err)) goto done;
         if (!judged && (!submit_row(r, &at, attempt, err) || !drain(r, r->n_slots - 1, err))) goto done;
@@ -277,7 +291,7 @@ done:
 
 /* ---- opening and closing a run ---- */
 
-/* Standard input is copied beside the journal, because it is read three times.  A copy of an interrupted run is compared by its digest. */
+/* Standard input is copied beside the journal, because it is read three times; the journal's lock keeps others from replacing the copy. */
 static bool open_input(run *r, gv_err *err) {
     r->rows = r->spec->rows;
     r->input_path = r->spec->input;
@@ -295,6 +309,13 @@ static bool compare_settings(run *r, gv_err *err) {
     buf now = {0}, then = {0};
     bool found = false, ok = false;
     run_settings_json(r->spec, &r->input, r->caps, &now);
+    if (!journal_get_meta(r->j, "input_changed", &found, NULL, err)) goto done;
+    if (found) {
+        gv_fail(err, GV_STATE, -1,
+                "%s: the input changed while it was being judged, so the verdicts may belong to other rows; start anew with --fresh",
+                r->journal_path.p);
+        goto done;
+    }
     if (!journal_get_meta(r->j, "settings", &found, &then, err)) goto done;
     if (found) {
         ok = run_settings_same(r->journal_path.p, buf_view(&then), buf_view(&now), err);
@@ -313,12 +334,30 @@ done:
     return ok;
 }
 
+/* First of all: what follows is for one process at a time. */
+static bool lock_journal(run *r, gv_err *err) {
+    r->made = !file_exists(r->journal_path.p);
+    r->j = journal_open(r->journal_path.p, JOURNAL_OPEN, err);
+    if (r->j || !r->spec->fresh || err->code != GV_FORMAT) return r->j != NULL;
+    gv_err_clear(err); /* damaged: start_anew removes it if it is ours */
+    return true;
+}
+
+/* Only once the new input is known to be good. */
+static bool start_anew(run *r, gv_err *err) {
+    journal *old = r->j;
+    r->j = NULL;
+    if (old ? !journal_drop(old, err) : !journal_remove(r->journal_path.p, err)) return false;
+    r->made = true;
+    r->j = journal_open(r->journal_path.p, JOURNAL_OPEN, err);
+    return r->j != NULL;
+}
+
 static bool start(run *r, gv_err *err) {
     run_journal_path(r->spec->out, &r->journal_path);
-    if (!rows_writer_check(r->spec->out, err) || !open_input(r, err)) return false;
-    if (r->spec->fresh && !journal_remove(r->journal_path.p, err)) return false;
-    r->j = journal_open(r->journal_path.p, JOURNAL_OPEN, err);
-    if (!r->j || !compare_settings(r, err)) return false;
+    if (!rows_writer_check(r->spec->out, err) || stopped(r, err) || !lock_journal(r, err)) return false;
+    if (!open_input(r, err) || stopped(r, err) || (r->spec->fresh && !start_anew(r, err)) || !compare_settings(r, err)) return false;
+    r->begun = true;
     r->n_slots = r->caps->max_in_flight > 0 ? (size_t)r->caps->max_in_flight : 1;
     r->slots = gv_xcalloc(r->n_slots + 1, sizeof *r->slots);
     r->progress.rows_all = r->input.n_selected;
@@ -332,7 +371,12 @@ static void finish(run *r) {
         free(r->slots[i].row_id);
     }
     free(r->slots);
-    journal_close(r->j);
+    if (r->spool_path.n) remove(r->spool_path.p);
+    gv_err ignored = GV_ERR_INIT;
+    if (!r->made || r->begun)
+        journal_close(r->j);
+    else if (!journal_drop(r->j, &ignored)) /* nothing is in it: it goes as it came */
+        log_msg(LOG_WARN, "%s", ignored.msg);
     rows_summary_fini(&r->input);
     arena_fini(&r->row_arena);
     buf_fini(&r->journal_path);
@@ -347,12 +391,13 @@ bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) {
     if (ok) {
         ok = judge_rows(&r, err);
         gv_err sync_err = GV_ERR_INIT;
+        const int64_t begin = clock_mono_us();
         if (!journal_sync(r.j, ok ? err : &sync_err)) ok = false;
+        r.progress.journal_us += clock_mono_us() - begin;
         run_spec final = *spec;
         final.rows = r.rows;
         ok = ok && run_write_output(&final, r.input_path, &r.input, r.j, sv_of(r.caps->model_name), out, err);
-        show_progress(&r, true);
-        if (ok && r.spool_path.n) remove(r.spool_path.p);
+        if (ok) show_progress(&r, true);
     }
     out->last = r.progress;
     finish(&r);

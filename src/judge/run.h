@@ -22,8 +22,9 @@ typedef struct run_progress {
     uint64_t rows_before;                      /* done by earlier runs */
     int64_t elapsed_us;                        /* since judging began */
     lm_stats lm;                               /* tokens so far, shared prefixes */
-    int64_t journal_us;                        /* time spent in the journal */
-    bool final;
+    int64_t journal_us;                        /* time spent in the journal, asking what is done included */
+    int64_t shown_us;                          /* time spent showing progress */
+    bool final;                                /* the run is complete and its output written */
 } run_progress;
 
 typedef struct run_spec {
@@ -57,9 +58,8 @@ bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) G
 /* "OUT.run": where the journal of an output file lies. */
 void run_journal_path(const char *out, buf *path);
 
-/* One output row of a stored judgment, for `gavel export`: row, feedback, result, status, message, model_name; with `all` every field of
- * the record instead.  Cells live in a. */
-bool run_export_cells(journal *j, sv record, bool all, sv model_name, arena *a, rows_cell *cells, size_t *n, gv_err *err) GV_MUST_USE;
-enum { RUN_MAX_EXPORT_CELLS = 48 };
+/* Writes a journal's records to out (.jsonl or .csv) for `gavel export`, in row order: row, id, feedback, result, status, message, model_name,
+ * and expected_score if the run asked for it; with `all` every field of the record and every setting of the run.  *n: rows written. */
+bool run_export(journal *j, const char *out, bool all, uint64_t *n, gv_err *err) GV_MUST_USE;
 
 #endif

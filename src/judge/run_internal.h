@@ -13,6 +13,10 @@ bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *
 /* Writes the output file from the input and the journal. */
 bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, sv model_name, run_summary *sum,
                       gv_err *err) GV_MUST_USE;
+/* Values as JSON text in a.  A result is null without a verdict. */
+sv run_cell_text(arena *a, sv s);
+sv run_cell_double(arena *a, double v);
+sv run_cell_result(arena *a, const judgment *g);
 /* The input column that `name` is mapped to (itself without a mapping). */
 const char *run_mapped(const run_spec *spec, const char *name);
 

@@ -4,6 +4,8 @@
  * the name of an output column gives way to it; the command line says so before the run. */
 #include "judge/run_internal.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 
 static const char *const output_names[] = {"feedback", "result", "status", "message", "model_name", "expected_score", NULL};
@@ -42,6 +44,10 @@ static bool has_column(void *ctx, const char *name) {
     return input_has(c->input, run_mapped(c->spec, name));
 }
 
+static const char *shown_name(const run_spec *spec) {
+    return spec->rows.name ? spec->rows.name : strcmp(spec->input, "-") == 0 ? "standard input" : spec->input;
+}
+
 static bool no_column(const run_spec *spec, const rows_summary *input, const char *column, const char *why, gv_err *err) {
     const char **names = gv_xcalloc(input->n_columns + n_outputs(spec) + 1, sizeof *names);
     arena a;
@@ -53,8 +59,8 @@ static bool no_column(const run_spec *spec, const rows_summary *input, const cha
     }
     if (input->n_columns > 20) buf_printf(&list, " and %zu more", input->n_columns - 20);
     const char *near = nearest_name(column, names);
-    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", spec->rows.name ? spec->rows.name : spec->input, column,
-            why, list.p ? list.p : "none", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", shown_name(spec), column, why, list.p ? list.p : "none",
+            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     buf_fini(&list);
     arena_fini(&a);
     free(names);
@@ -71,7 +77,17 @@ static bool check_keep(const run_spec *spec, const rows_summary *input, gv_err *
     return true;
 }
 
+/* Said once before the run: such columns of the input are not in the output. */
+static void warn_of_outputs(const run_spec *spec, const rows_summary *input) {
+    buf list = {0};
+    for (size_t i = 0; i < input->n_columns; i++)
+        if (is_output(spec, input->columns[i])) buf_printf(&list, "%s" SV_FMT, list.n ? ", " : "", SV_ARG(input->columns[i]));
+    if (list.n) log_msg(LOG_WARN, "%s has columns with names of the output, which replaces them: %s", shown_name(spec), list.p);
+    buf_fini(&list);
+}
+
 bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *err) {
+    warn_of_outputs(spec, input);
     if (input->n_selected == input->n_bad) return check_keep(spec, input, err); /* no good row: each says why itself */
     column_check c = {spec, input};
     const char *missing = prompt_missing_column(&spec->prompt, has_column, &c);
@@ -82,7 +98,7 @@ bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *
 
 /* ---- rows of the table ---- */
 
-static sv cell_string(arena *a, sv s) {
+sv run_cell_text(arena *a, sv s) {
     buf b = {0};
     json_put_string(&b, s);
     sv raw = {arena_dup(a, b.p, b.n), b.n};
@@ -90,13 +106,13 @@ static sv cell_string(arena *a, sv s) {
     return raw;
 }
 
-static sv cell_result(arena *a, const judgment *j) {
-    if (j->status != JUDGMENT_OK) return SV("null");
-    const char *text = j->verdict >= 'A' ? arena_printf(a, "\"%c\"", j->verdict) : arena_printf(a, "%d", j->verdict);
+sv run_cell_result(arena *a, const judgment *g) {
+    if (g->status != JUDGMENT_OK) return SV("null");
+    const char *text = g->verdict >= 'A' ? arena_printf(a, "\"%c\"", g->verdict) : arena_printf(a, "%d", g->verdict);
     return sv_of(text);
 }
 
-static sv cell_double(arena *a, double v) {
+sv run_cell_double(arena *a, double v) {
     buf b = {0};
     json_put_double(&b, v);
     sv raw = {arena_dup(a, b.p, b.n), b.n};
@@ -106,12 +122,12 @@ static sv cell_double(arena *a, double v) {
 
 static void judged_cells(const run_spec *spec, const judgment *j, sv model_name, arena *a, rows_cell *cells) {
     const bool ok = j->status == JUDGMENT_OK;
-    const sv raw[] = {ok && j->has_feedback ? cell_string(a, j->feedback) : SV("null"),
-                      cell_result(a, j),
-                      cell_string(a, sv_of(judgment_status_name(j->status))),
-                      j->message.n ? cell_string(a, j->message) : SV("null"),
-                      cell_string(a, model_name),
-                      ok && j->has_logprobs ? cell_double(a, j->expected_score) : SV("null")};
+    const sv raw[] = {ok && j->has_feedback ? run_cell_text(a, j->feedback) : SV("null"),
+                      run_cell_result(a, j),
+                      run_cell_text(a, sv_of(judgment_status_name(j->status))),
+                      j->message.n ? run_cell_text(a, j->message) : SV("null"),
+                      run_cell_text(a, model_name),
+                      ok && j->has_logprobs ? run_cell_double(a, j->expected_score) : SV("null")};
     for (size_t i = 0; i < n_outputs(spec); i++) cells[i] = (rows_cell){.name = sv_of(output_names[i]), .raw = raw[i]};
 }
 
@@ -180,7 +196,7 @@ bool run_write_output(const run_spec *spec, const char *input_path, const rows_s
     arena_init(&a);
     bool end = false, ok = false;
     rows_writer *w = open_writer(spec, input, err);
-    rows_reader *r = w ? rows_open(input_path, &spec->rows, err) : NULL;
+    rows_reader *r = w ? rows_open_again(input_path, &spec->rows, input, err) : NULL;
     row at;
     if (!r) goto done;
     for (;;) {
@@ -196,33 +212,4 @@ done:
     rows_writer_abandon(w);
     arena_fini(&a);
     return ok;
-}
-
-/* ---- export ---- */
-
-bool run_export_cells(journal *j, sv record, bool all, sv model_name, arena *a, rows_cell *cells, size_t *n, gv_err *err) {
-    (void)j;
-    judgment g;
-    *n = 0;
-    if (all) {
-        const char *copy = arena_dup(a, record.p, record.n);
-        json_doc *d = json_parse((sv){copy, record.n}, err);
-        if (!d) return false;
-        for (json_iter it = json_each(json_root(d)); json_next(&it) && *n < RUN_MAX_EXPORT_CELLS - 1;) {
-            buf raw = {0};
-            json_put_value(&raw, it.value);
-            cells[(*n)++] = (rows_cell){.name = {arena_dup(a, it.key.p, it.key.n), it.key.n}, .raw = {arena_dup(a, raw.p, raw.n), raw.n}};
-            buf_fini(&raw);
-        }
-        json_free(d);
-        cells[(*n)++] = (rows_cell){.name = SV("model_name"), .raw = cell_string(a, model_name)};
-        return true;
-    }
-    if (!judgment_from_json(record, &g, a, err)) return false;
-    const run_spec plain = {0};
-    cells[(*n)++] = (rows_cell){.name = SV("row"), .raw = sv_of(arena_printf(a, "%llu", (unsigned long long)g.row))};
-    cells[(*n)++] = (rows_cell){.name = SV("id"), .raw = cell_string(a, g.row_id)};
-    judged_cells(&plain, &g, model_name, a, cells + *n);
-    *n += n_outputs(&plain);
-    return true;
 }

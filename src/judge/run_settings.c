@@ -44,6 +44,8 @@ void run_settings_json(const run_spec *spec, const rows_summary *input, const lm
     put_number(out, "top_p", s->top_p);
     put_number(out, "min_p", s->min_p);
     put_number(out, "repetition_penalty", s->repetition_penalty);
+    put_number(out, "presence_penalty", s->presence_penalty);
+    put_number(out, "frequency_penalty", s->frequency_penalty);
     put_integer(out, "max_tokens", s->max_tokens);
     put_integer(out, "seed", (int64_t)s->seed);
     put_text(out, "model", caps->model_name);

@@ -39,7 +39,8 @@ static judgment read_back(const judgment *j) {
 
 static void a_full_record_is_read_back(void **state) {
     (void)state;
-    judgment j = {.row = UINT64_MAX, .row_id = SV("id \"7\"\n"), .sample = UINT32_MAX, .order = 'B', .seed = UINT64_MAX - 1};
+    judgment j = {
+        .row = UINT64_MAX, .row_id = SV("id \"7\"\n"), .sample = UINT32_MAX, .attempt = UINT32_MAX, .order = 'B', .seed = UINT64_MAX - 1};
     memset(j.row_hash, 'f', 64);
     j.prompt_tokens = INT64_MAX;
     j.cached_tokens = 32;
@@ -58,7 +59,7 @@ static void a_full_record_is_read_back(void **state) {
     j.prefill_us = 2;
     j.decode_us = 3;
     judgment k = read_back(&j);
-    assert_true(k.row == j.row && k.sample == j.sample && k.seed == j.seed && k.order == 'B');
+    assert_true(k.row == j.row && k.sample == j.sample && k.attempt == j.attempt && k.seed == j.seed && k.order == 'B');
     assert_true(sv_eq(k.row_id, j.row_id) && sv_eq(k.raw, j.raw) && sv_eq(k.feedback, j.feedback) && sv_eq(k.message, j.message));
     assert_string_equal(k.row_hash, j.row_hash);
     assert_true(k.has_raw && k.has_feedback && k.forced && k.has_logprobs);

@@ -1,0 +1,187 @@
+/* gavel export: a journal's records as a table, without the run's input.
+ *
+ * The columns are the same for every record, so that a CSV has them all: absent values are null.  With `all` they are the record's fields, then
+ * the settings of the run under their own names ("input sha256" becomes input_sha256); a setting that is a field of the record already is
+ * left out.  docs/journal.md lists them. */
+#include "judge/run_internal.h"
+
+enum { MAX_FIELDS = 24, MAX_CELLS = 96 };
+
+typedef struct export {
+    bool all, expected;
+    sv model_name;
+    rows_cell run[MAX_CELLS]; /* cells that are the same in every row */
+    size_t n_run;
+    arena a; /* holds them */
+}
+export;
+
+static sv integer(arena *a, int64_t v) {
+    return sv_of(arena_printf(a, "%lld", (long long)v));
+}
+
+static sv text_or_null(arena *a, sv s) {
+    return s.n ? run_cell_text(a, s) : SV("null");
+}
+
+static sv logprobs(arena *a, const judgment *g) {
+    if (!g->has_logprobs) return SV("null");
+    buf b = {0};
+    for (int i = 0; i < 5; i++) {
+        buf_add_char(&b, i ? ',' : '[');
+        json_put_double(&b, g->choice_logprob[i]);
+    }
+    buf_add_char(&b, ']');
+    const sv copy = {arena_dup(a, b.p, b.n), b.n};
+    buf_fini(&b);
+    return copy;
+}
+
+static void put(rows_cell *cells, size_t *n, const char *name, sv raw) {
+    cells[(*n)++] = (rows_cell){.name = sv_of(name), .raw = raw};
+}
+
+static size_t every_field(const judgment *g, arena *a, rows_cell *c) {
+    size_t n = 0;
+    put(c, &n, "row", sv_of(arena_printf(a, "%llu", (unsigned long long)g->row)));
+    put(c, &n, "id", run_cell_text(a, g->row_id));
+    put(c, &n, "row_hash", text_or_null(a, sv_of(g->row_hash)));
+    put(c, &n, "order", g->order ? run_cell_text(a, (sv){&g->order, 1}) : SV("null"));
+    put(c, &n, "sample", integer(a, g->sample));
+    put(c, &n, "attempt", integer(a, g->attempt));
+    put(c, &n, "seed", sv_of(arena_printf(a, "%llu", (unsigned long long)g->seed)));
+    put(c, &n, "feedback", g->has_feedback ? run_cell_text(a, g->feedback) : SV("null"));
+    put(c, &n, "result", run_cell_result(a, g));
+    put(c, &n, "status", run_cell_text(a, sv_of(judgment_status_name(g->status))));
+    put(c, &n, "message", text_or_null(a, g->message));
+    put(c, &n, "raw", g->has_raw ? run_cell_text(a, g->raw) : SV("null"));
+    put(c, &n, "finish", text_or_null(a, sv_of(g->finish)));
+    put(c, &n, "rule", text_or_null(a, sv_of(g->rule)));
+    put(c, &n, "forced", g->forced ? SV("true") : SV("false"));
+    put(c, &n, "prompt_tokens", integer(a, g->prompt_tokens));
+    put(c, &n, "cached_tokens", integer(a, g->cached_tokens));
+    put(c, &n, "output_tokens", integer(a, g->output_tokens));
+    put(c, &n, "choice_logprobs", logprobs(a, g));
+    put(c, &n, "expected_score", g->has_logprobs ? run_cell_double(a, g->expected_score) : SV("null"));
+    put(c, &n, "wait_us", integer(a, g->wait_us));
+    put(c, &n, "prefill_us", integer(a, g->prefill_us));
+    put(c, &n, "decode_us", integer(a, g->decode_us));
+    return n;
+}
+
+static size_t main_fields(const export *x, const judgment *g, arena *a, rows_cell *c) {
+    const bool ok = g->status == JUDGMENT_OK;
+    size_t n = 0;
+    put(c, &n, "row", sv_of(arena_printf(a, "%llu", (unsigned long long)g->row)));
+    put(c, &n, "id", run_cell_text(a, g->row_id));
+    put(c, &n, "feedback", ok && g->has_feedback ? run_cell_text(a, g->feedback) : SV("null"));
+    put(c, &n, "result", run_cell_result(a, g));
+    put(c, &n, "status", run_cell_text(a, sv_of(judgment_status_name(g->status))));
+    put(c, &n, "message", text_or_null(a, g->message));
+    put(c, &n, "model_name", x->model_name);
+    if (x->expected) put(c, &n, "expected_score", ok && g->has_logprobs ? run_cell_double(a, g->expected_score) : SV("null"));
+    return n;
+}
+
+static size_t row_cells(const export *x, const judgment *g, arena *a, rows_cell *cells) {
+    if (!x->all) return main_fields(x, g, a, cells);
+    const size_t n = every_field(g, a, cells);
+    memcpy(cells + n, x->run, x->n_run * sizeof *cells);
+    return n + x->n_run;
+}
+
+/* ---- the run's own cells ---- */
+
+static bool is_named(const rows_cell *cells, size_t n, sv name) {
+    for (size_t i = 0; i < n; i++)
+        if (sv_eq(cells[i].name, name)) return true;
+    return false;
+}
+
+static void put_setting(export *x, sv key, sv raw) {
+    const judgment none = {0};
+    rows_cell fields[MAX_FIELDS];
+    char *name = arena_dup(&x->a, key.p, key.n);
+    for (size_t i = 0; i < key.n; i++)
+        if (name[i] == ' ') name[i] = '_';
+    const sv shown = {name, key.n};
+    if (x->n_run == MAX_CELLS - MAX_FIELDS || is_named(fields, every_field(&none, &x->a, fields), shown) ||
+        is_named(x->run, x->n_run, shown))
+        return;
+    x->run[x->n_run++] = (rows_cell){.name = shown, .raw = {arena_dup(&x->a, raw.p, raw.n), raw.n}};
+}
+
+static bool put_settings(export *x, sv settings, gv_err *err) {
+    json_doc *d = json_parse(settings, err);
+    if (!d) return gv_context(err, "settings of the run");
+    for (json_iter it = json_each(json_root(d)); json_next(&it);) {
+        buf raw = {0};
+        json_put_value(&raw, it.value);
+        if (sv_is(it.key, "expected score") && sv_is(buf_view(&raw), "\"yes\"")) x->expected = true;
+        if (!sv_is(it.key, "model")) put_setting(x, it.key, buf_view(&raw));
+        buf_fini(&raw);
+    }
+    json_free(d);
+    return true;
+}
+
+static bool read_run(export *x, journal *j, gv_err *err) {
+    static const char *const metas[] = {"model_name", "gavel_version"};
+    buf text = {0};
+    bool found, ok = true;
+    x->model_name = SV("null");
+    for (size_t i = 0; ok && i < 2; i++) {
+        buf_clear(&text);
+        ok = journal_get_meta(j, metas[i], &found, &text, err);
+        if (!ok || !found) continue;
+        const sv raw = run_cell_text(&x->a, buf_view(&text));
+        if (i == 0) x->model_name = raw;
+        put_setting(x, sv_of(metas[i]), raw);
+    }
+    buf_clear(&text);
+    ok = ok && journal_get_meta(j, "settings", &found, &text, err) && (!found || put_settings(x, buf_view(&text), err));
+    buf_fini(&text);
+    return ok;
+}
+
+/* ---- the table ---- */
+
+static rows_writer *open_writer(const export *x, const char *out, arena *a, gv_err *err) {
+    const judgment none = {0};
+    rows_cell cells[MAX_CELLS];
+    sv columns[MAX_CELLS];
+    const size_t n = row_cells(x, &none, a, cells);
+    for (size_t i = 0; i < n; i++) columns[i] = cells[i].name;
+    return rows_writer_open(out, columns, n, err);
+}
+
+static bool write_all(const export *x, journal *j, rows_writer *w, arena *a, uint64_t *n_rows, gv_err *err) {
+    rows_cell cells[MAX_CELLS];
+    journal_cursor c = {0};
+    bool end = false;
+    for (;;) {
+        judgment g;
+        arena_reset(a);
+        if (!journal_next(j, &c, &end, err)) return false;
+        if (end) return true;
+        if (!judgment_from_json(c.record, &g, a, err) || !rows_writer_put(w, cells, row_cells(x, &g, a, cells), err)) return false;
+        ++*n_rows;
+    }
+}
+
+bool run_export(journal *j, const char *out, bool all, uint64_t *n, gv_err *err) {
+    export x = {.all = all};
+    arena a;
+    arena_init(&a);
+    arena_init(&x.a);
+    *n = 0;
+    rows_writer *w = read_run(&x, j, err) ? open_writer(&x, out, &a, err) : NULL;
+    bool ok = w && write_all(&x, j, w, &a, n, err);
+    if (ok)
+        ok = rows_writer_commit(w, err);
+    else
+        rows_writer_abandon(w);
+    arena_fini(&x.a);
+    arena_fini(&a);
+    return ok;
+}
