@@ -5,6 +5,8 @@
 #include "base/opt.h"
 #include "lm/lm.h"
 
+#include <signal.h>
+
 enum exit_code {
     EXIT_OK = 0,
     EXIT_FAILED = 1,
@@ -18,12 +20,14 @@ extern const opt_command command_judge, command_render, command_parse, command_t
 extern const opt_command *const commands[];
 extern const size_t n_commands;
 
-/* "gavel: MESSAGE" on stderr; returns 2 for GV_USAGE, 128 + signal after an interruption, else 1. */
+/* Says the message on stderr; returns 2 for GV_USAGE, 1 else, and for GV_INTERRUPTED, which it does not mention, 128 + signal. */
 int cli_fail(const gv_err *err);
-/* Set by SIGINT, SIGTERM to the signal's number. */
-#include <signal.h>
+/* The number of the SIGINT or SIGTERM that asked to stop, once signals are polite: before that they end the process. */
 extern volatile sig_atomic_t cli_signal;
-void cli_catch_signals(void);
+void cli_stop_politely(void);
+
+/* Does a path given as "a run or a file" name a journal?  By its suffix .run, or by SQLite's magic. */
+bool cli_is_journal(const char *path);
 
 /* Options of every command that opens a model. */
 typedef struct model_opts {

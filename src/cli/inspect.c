@@ -1,14 +1,11 @@
 /* gavel inspect: what a model file, a run's journal or this CPU is. */
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "engine/model.h"
 #include "judge/judgment.h"
 #include "kern/kern.h"
-#include "modelfile/gguf.h"
 #include "store/journal.h"
 #include "tok/tok.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 typedef struct inspect_opts {
     bool cpu, tensors;
@@ -22,7 +19,7 @@ static const opt_def options[] = {
 };
 
 static void put_tensor(const tensor_view *t, buf *out) {
-    buf_printf(out, "  %-32s %-5s [", t->name, dtype_get(t->type)->name);
+    buf_printf(out, "  %-32s %-5s [", str_show(sv_of(t->name)).text, dtype_get(t->type)->name);
     for (uint32_t i = 0; i < t->n_dims; i++) buf_printf(out, "%s%lld", i ? ", " : "", (long long)t->ne[i]);
     buf_add_str(out, "]\n");
 }
@@ -38,19 +35,42 @@ static void put_types(const gguf *g, buf *out) {
             buf_printf(out, "  %-5s %5zu tensors %9.1f MiB\n", dtype_get((uint32_t)t)->name, count[t], (double)bytes[t] / 1048576);
 }
 
+static void put_shape(const gguf *g, buf *out) {
+    gv_err err = GV_ERR_INIT;
+    model_shape s;
+    const char *arch = model_read_shape(g, &s, &err);
+    if (!arch) {
+        buf_printf(out, "shape: cannot be run: %s\n", err.msg);
+        return;
+    }
+    double n = 0;
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const tensor_view *t = gguf_tensor(g, i);
+        double elements = 1;
+        for (uint32_t k = 0; k < t->n_dims; k++) elements *= (double)t->ne[k];
+        n += elements;
+    }
+    buf_printf(out, "shape: %s, %.1f M parameters, %d layers, width %d, %d heads of %d (%d for keys and values), feed-forward %d\n", arch,
+               n * 1e-6, s.n_layer, s.n_embd, s.n_head, s.head_dim, s.n_head_kv, s.n_ff);
+    buf_printf(out, "       vocabulary %d%s, context %lld, RoPE theta %.9g", s.n_vocab,
+               gguf_find_tensor(g, "output.weight") ? "" : " (embeddings tied)", (long long)s.ctx_train, (double)s.rope_theta);
+    if (s.sliding_window) buf_printf(out, ", sliding window %lld", (long long)s.sliding_window);
+    buf_printf(out, ", K/V %d bytes a token (f16)\n", 4 * s.n_layer * s.n_head_kv * s.head_dim);
+}
+
 static void put_tokenizer(const gguf *g, buf *out) {
     gv_err err = GV_ERR_INIT;
     tok *t = tok_from_gguf(g, &err);
     if (!t) {
-        buf_printf(out, "tokenizer: %s\n", err.msg);
+        buf_printf(out, "tokenizer: cannot be used: %s\n", err.msg);
         return;
     }
     buf_printf(out, "tokenizer: %s, %d tokens, BOS ", tok_kind(t), tok_n_vocab(t));
     if (tok_bos(t) >= 0)
-        buf_printf(out, SV_FMT " (%s)", SV_ARG(tok_piece(t, tok_bos(t))), tok_adds_bos(t) ? "added" : "not added");
+        buf_printf(out, "%s (%s)", str_show(tok_piece(t, tok_bos(t))).text, tok_adds_bos(t) ? "added" : "not added");
     else
         buf_add_str(out, "none");
-    if (tok_eos(t) >= 0) buf_printf(out, ", EOS " SV_FMT, SV_ARG(tok_piece(t, tok_eos(t))));
+    if (tok_eos(t) >= 0) buf_printf(out, ", EOS %s", str_show(tok_piece(t, tok_eos(t))).text);
     buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t), tok_chat_template(t).n ? "in the file" : "none");
     tok_free(t);
 }
@@ -67,6 +87,7 @@ static int inspect_model(const char *path, bool tensors) {
         gguf_print_key(g, i, &out);
         if (out.n && out.p[out.n - 1] != '\n') buf_add_char(&out, '\n');
     }
+    put_shape(g, &out);
     put_tokenizer(g, &out);
     for (size_t i = 0; tensors && i < gguf_n_tensors(g); i++) put_tensor(gguf_tensor(g, i), &out);
     const bool ok = lines_print(&out) && lines_flush();
@@ -75,21 +96,33 @@ static int inspect_model(const char *path, bool tensors) {
     return ok ? EXIT_OK : EXIT_FAILED;
 }
 
+static void put_setting(sv name, sv text, buf *out) {
+    buf_printf(out, "%-22.*s ", SV_ARG(name));
+    if (text.n == 0)
+        buf_add_str(out, "none");
+    else
+        str_escape(text, SIZE_MAX, out);
+    buf_add_char(out, '\n');
+}
+
+/* What a journal knows about its run; the settings are one JSON object among it and repeat some of the others. */
 static bool put_meta(void *ctx, sv name, sv text) {
     buf *out = ctx;
+    if (sv_is(name, "mode") || sv_is(name, "verdict") || sv_is(name, "numerics") || sv_is(name, "model_name")) return true;
     if (!sv_is(name, "settings")) {
-        buf_printf(out, "%-22.*s " SV_FMT "\n", SV_ARG(name), SV_ARG(text));
+        put_setting(name, text, out);
         return true;
     }
     gv_err err = GV_ERR_INIT;
     json_doc *d = json_parse(text, &err);
     for (json_iter it = json_each(d ? json_root(d) : NULL); d && json_next(&it);) {
-        buf_printf(out, "  %-20.*s ", SV_ARG(it.key));
+        buf value = {0};
         if (json_kind_of(it.value) == JSON_STRING)
-            buf_add_sv(out, json_string(it.value));
+            buf_add_sv(&value, json_string(it.value));
         else
-            json_put_value(out, it.value);
-        buf_add_char(out, '\n');
+            json_put_value(&value, it.value);
+        put_setting(it.key, buf_view(&value), out);
+        buf_fini(&value);
     }
     json_free(d);
     return true;
@@ -145,15 +178,16 @@ static int run(int n_args, const char **args, const void *opts) {
         gv_fail(&err, GV_USAGE, -1, "give a model file, a run's journal, or --cpu");
         return cli_fail(&err);
     }
-    return sv_ends(sv_of(args[0]), SV(".run")) ? inspect_run(args[0]) : inspect_model(args[0], o->tensors);
+    return cli_is_journal(args[0]) ? inspect_run(args[0]) : inspect_model(args[0], o->tensors);
 }
 
 const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail =
-        "MODEL is a GGUF file: keys, tensor types, tokenizer, chat template. RUN is a journal (OUT.run): settings and counts by status.",
+    .detail = "MODEL is a GGUF file: keys, tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows by "
+              "status. "
+              "--cpu tells which kernels are used here.",
     .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",
     .opts = options,
     .min_args = 0,

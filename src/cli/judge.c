@@ -1,11 +1,9 @@
 /* gavel judge: options to a run_spec, a run, and what became of it as an exit code. */
 #include "cli/commands.h"
 #include "cli/progress.h"
-
-#include "base/log.h"
+#include "cli/talk.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct judge_opts {
     model_opts model;
@@ -18,7 +16,7 @@ typedef struct judge_opts {
 
 static void defaults(void *opts) {
     judge_opts *o = opts;
-    /* NAN and -1 mean "not given": a preset may fill them */
+    /* -1 means "not given": a preset may fill it */
     o->temperature = o->top_p = o->min_p = o->repetition_penalty = -1;
     o->top_k = o->max_tokens = -1;
     o->samples = 1;
@@ -37,21 +35,22 @@ static const opt_def options[] = {
     {"rubric-col", 0, OPT_STRING, AT(rubric_col), "COLUMN", NULL, 0, 0,
      "Column with a rubric per row: text, or an object with criteria and score1_description .. score5_description", NULL},
     {"mode", 0, OPT_CHOICE, AT(mode), "MODE", "absolute|relative", 0, 0,
-     "Score one response from 1 to 5, or choose the better of two (default: absolute)", NULL},
+     "absolute: score one response from 1 to 5; relative: choose the better of two (default: absolute)", NULL},
     {"reference", 0, OPT_FLAG, AT(reference), NULL, NULL, 0, 0, "Show the judge a reference answer (column reference)", NULL},
     {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
      "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
     {"verdict", 0, OPT_CHOICE, AT(verdict), "PARSER", "strict|lenient|robust|constrained", 0, 0,
-     "How a verdict is got from the answer (default: constrained, which always ends in one)", NULL},
-    {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0, "Order of the two responses (default: given)", NULL},
-    {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, 1024, "Answers a row (default: 1)", NULL},
+     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained)", NULL},
+    {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0,
+     "Order of the two responses; this version judges the given order only", NULL},
+    {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, 1024, "Answers a row; this version takes 1", NULL},
     {"expected-score", 0, OPT_FLAG, AT(expected_score), NULL, NULL, 0, 0,
-     "Add column expected_score: the mean of 1..5 under the model's probabilities", NULL},
+     "Add column expected_score: the mean of 1..5 under the model's probabilities at the verdict", NULL},
     {"preset", 0, OPT_CHOICE, AT(preset), "NAME", "prometheus-eval|distilabel", 0, 0,
      "Sampling of prometheus-eval (temperature 1, top-p 0.9, repetition penalty 1.03, 1,024 tokens) or of distilabel's example (0.7, 1,024 "
      "tokens)",
      "Sampling"},
-    {"temperature", 'T', OPT_DOUBLE, AT(temperature), "X", NULL, 0, 100, "0 is greedy (default: 0)", NULL},
+    {"temperature", 'T', OPT_DOUBLE, AT(temperature), "X", NULL, 0, 100, "0: always the likeliest token (default: 0)", NULL},
     {"top-p", 0, OPT_DOUBLE, AT(top_p), "X", NULL, 1e-9, 1, "Smallest set of tokens with this share of probability (default: 1)", NULL},
     {"top-k", 0, OPT_INT, AT(top_k), "N", NULL, 0, 10000000, "The N likeliest tokens; 0: all (default: 0)", NULL},
     {"min-p", 0, OPT_DOUBLE, AT(min_p), "X", NULL, 0, 1, "Tokens at least this likely relative to the likeliest (default: 0)", NULL},
@@ -60,18 +59,18 @@ static const opt_def options[] = {
     {"presence-penalty", 0, OPT_DOUBLE, AT(presence_penalty), "X", NULL, -1e6, 1e6, "Over the answer, as vLLM (default: 0)", NULL},
     {"frequency-penalty", 0, OPT_DOUBLE, AT(frequency_penalty), "X", NULL, -1e6, 1e6, "Over the answer, as vLLM (default: 0)", NULL},
     {"max-tokens", 'n', OPT_INT, AT(max_tokens), "N", NULL, 1, 1048576, "Longest answer in tokens (default: 1024)", NULL},
-    {"seed", 's', OPT_INT, AT(seed), "N", NULL, 0, 9e15, "Seed of the random generator (default: 0)", NULL},
-    {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from another column",
+    {"seed", 's', OPT_INT, AT(seed), "N", NULL, 0, 9e15, "Seed of the random generator, with the row's number (default: 0)", NULL},
+    {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from the input's COLUMN",
      "Input and output"},
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows", NULL},
     {"shard", 0, OPT_STRING, AT(shard), "I/N", NULL, 0, 0, "Only rows whose number modulo N is I; ids stay global", NULL},
     {"id-col", 0, OPT_STRING, AT(id_col), "COLUMN", NULL, 0, 0, "Column with the row's id; duplicates are refused", NULL},
     {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl or .csv; the run's journal is FILE.run", NULL},
-    {"keep", 0, OPT_STRING, AT(keep), "A,B,...", NULL, 0, 0, "Write exactly these columns", NULL},
+    {"keep", 0, OPT_STRING, AT(keep), "A,B,...", NULL, 0, 0, "Write exactly these columns, in this order", NULL},
     {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing FILE.run", NULL},
     {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of FILE.run that have no verdict", NULL},
-    {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress as JSON lines on standard error", NULL},
-    {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "No progress", NULL},
+    {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", NULL},
+    {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "Only warnings and errors", NULL},
     CLI_OPTS_ENGINE(judge_opts, model),
     {"max-batch", 0, OPT_INT, AT(model.max_batch), "N", NULL, 1, 1024, "Rows judged at a time (default: 32); results do not depend on it",
      NULL},
@@ -147,6 +146,15 @@ static void split_names(const char *text, arena *a, run_spec *spec) {
     spec->keep = names;
 }
 
+/* Can the input be read and the output be written?  A run asks again; this is before a model is loaded, which may take a minute. */
+static bool check_files(const run_spec *spec, gv_err *err) {
+    if (!rows_writer_check(spec->out, err)) return false;
+    if (strcmp(spec->input, "-") == 0) return true;
+    rows_reader *r = rows_open(spec->input, &spec->rows, err);
+    rows_close(r);
+    return r != NULL;
+}
+
 static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rubric *rub, arena *a, run_spec *spec, gv_err *err) {
     *spec = (run_spec){.input = input,
                        .out = o->out,
@@ -172,17 +180,49 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rub
         if (!rubric_load(o->rubric.v[0], spec->prompt.style, a, rub, err)) return false;
         spec->rubric = rub;
     }
-    return true;
+    return check_files(spec, err);
 }
 
 /* ---- the run ---- */
 
-static void tell_statuses(const run_summary *sum, const char *out) {
-    fprintf(stderr, "gavel: %s: %llu rows, %llu with a verdict", out, (unsigned long long)sum->rows, (unsigned long long)sum->ok);
-    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++)
-        if (sum->by_status[s])
-            fprintf(stderr, ", %llu %s", (unsigned long long)sum->by_status[s], judgment_status_name((judgment_status)s));
-    fputc('\n', stderr);
+/* Which rows have no verdict and why, as "3 unparsable, 1 too_long" or as JSON members. */
+static void put_statuses(const run_summary *sum, bool json, buf *out) {
+    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++) {
+        const unsigned long long n = sum->by_status[s];
+        const char *name = judgment_status_name((judgment_status)s);
+        if (json)
+            buf_printf(out, ",\"%s\":%llu", name, n);
+        else if (n)
+            buf_printf(out, "%s%llu %s", out->n ? ", " : "", n, name);
+    }
+}
+
+static void tell_result(const judge_opts *o, const run_summary *sum) {
+    buf text = {0}, line = {0};
+    put_statuses(sum, o->json, &text);
+    if (o->json) {
+        buf_add_str(&line, "{\"event\":\"result\",\"out\":");
+        json_put_string(&line, sv_of(o->out));
+        buf_printf(&line, ",\"rows\":%llu,\"ok\":%llu" SV_FMT "}", (unsigned long long)sum->rows, (unsigned long long)sum->ok,
+                   SV_ARG(buf_view(&text)));
+        talk_line(buf_view(&line));
+    } else if (sum->failed) {
+        talk_say("warning", "%s: %llu of %llu rows have no verdict (%s); --retry-failed judges them again", o->out,
+                 (unsigned long long)sum->failed, (unsigned long long)sum->rows, text.p);
+    } else if (!o->quiet) {
+        talk_say("note", "%s: %llu rows, all with a verdict", o->out, (unsigned long long)sum->rows);
+    }
+    buf_fini(&text);
+    buf_fini(&line);
+}
+
+static void tell_interruption(const run_summary *sum, const char *out) {
+    const run_progress *p = &sum->last;
+    if (p->rows_all)
+        talk_say("interrupted", "interrupted with %llu of %llu rows judged; they are in %s.run, and the same command continues",
+                 (unsigned long long)p->rows_done, (unsigned long long)p->rows_all, out);
+    else
+        talk_say("interrupted", "interrupted before the first row");
 }
 
 static int run_with(const judge_opts *o, run_spec *spec) {
@@ -195,17 +235,13 @@ static int run_with(const judge_opts *o, run_spec *spec) {
     progress_init(&view, o->json, o->quiet);
     spec->progress = progress_show;
     spec->progress_ctx = &view;
-    cli_catch_signals();
+    cli_stop_politely();
     const bool ok = run_judge(spec, model, &sum, &err);
-    progress_clear(&view);
+    talk_clear_bar();
     lm_free(model);
-    if (!ok) {
-        if (err.code == GV_INTERRUPTED)
-            fprintf(stderr, "gavel: interrupted with %llu of %llu rows judged; the same command continues (journal: %s.run)\n",
-                    (unsigned long long)sum.last.rows_done, (unsigned long long)sum.last.rows_all, spec->out);
-        return cli_fail(&err);
-    }
-    if (!o->quiet || sum.failed) tell_statuses(&sum, spec->out);
+    if (!ok && err.code == GV_INTERRUPTED) tell_interruption(&sum, o->out);
+    if (!ok) return cli_fail(&err);
+    tell_result(o, &sum);
     return sum.failed ? EXIT_NO_VERDICT : EXIT_OK;
 }
 
@@ -218,6 +254,8 @@ static int run(int n_args, const char **args, const void *opts) {
     arena a;
     (void)n_args;
     arena_init(&a);
+    if (o->json) talk_in_json();
+    if (o->quiet) log_set(talk_log, LOG_WARN);
     const int code = make_spec(o, args[0], &map, &rub, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
     rows_map_fini(&map);
     arena_fini(&a);
@@ -230,12 +268,13 @@ const opt_command command_judge = {
     .summary = "Judge every row of a data set",
     .detail =
         "Reads rows (.jsonl, .json, .csv, .tsv, or - for JSON lines on standard input), asks the evaluator model about each, and writes "
-        "the rows with feedback, result, status, message and model_name. Columns read: instruction, generation (generations in relative "
-        "mode), reference.\n\n"
-        "Everything judged is at once in the journal FILE.run. An interrupted run is continued by the same command; changed input or "
-        "settings are refused with the difference named.\n\n"
-        "Exit codes: 0 all rows have a verdict, 1 failed, 2 wrong usage, 3 finished with rows that have no verdict, 130 or 143 "
-        "interrupted and resumable.",
+        "the rows with five more columns: feedback, result (1 to 5, A or B, or null), status, message and model_name. Columns read: "
+        "instruction, generation (in relative mode generations, a list of two) and, with --reference, reference.\n\n"
+        "status is ok, or why there is no verdict: unparsable, truncated, too_long, bad_input or error. A bad row never stops the run.\n\n"
+        "Each judgment is at once in the journal FILE.run. The same command continues an interrupted run; changed input or settings are "
+        "refused with the difference named.\n\n"
+        "Exit codes: 0 all rows have a verdict; 1 failed; 2 wrong usage; 3 finished, some rows without a verdict; 130 or 143 interrupted "
+        "by SIGINT or SIGTERM, resumable.",
     .example = "gavel judge rows.jsonl --model prometheus.gguf --rubric helpfulness --out verdicts.jsonl\n"
                "gavel judge rows.csv --model prometheus.gguf --rubric my-rubric.txt --reference --out verdicts.csv\n"
                "gavel judge pairs.jsonl --model prometheus.gguf --mode relative --rubric reasoning --out better.jsonl",

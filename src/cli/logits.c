@@ -2,10 +2,8 @@
 #include "base/file.h"
 #include "base/thread.h"
 #include "cli/commands.h"
-#include "data/rows.h"
+#include "cli/lines.h"
 #include "engine/engine.h"
-
-#include <stdlib.h>
 
 typedef struct logits_opts {
     model_opts model;
@@ -102,27 +100,28 @@ static bool compute(const logits_opts *o, const char *input, pool *threads, gv_e
 static int run(int n_args, const char **args, const void *opts) {
     const logits_opts *o = opts;
     gv_err err = GV_ERR_INIT;
-    (void)n_args;
+    const char *input = NULL;
     if (!o->model.model)
         gv_fail(&err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
     else if (!o->out)
         gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE");
-    if (err.code) return cli_fail(&err);
+    if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
     pool *threads = pool_new(o->model.threads > 0 ? (int)o->model.threads : cpu_count(), &err);
-    const bool ok = threads && compute(o, args[0], threads, &err);
+    const bool ok = threads && compute(o, input, threads, &err);
     pool_free(threads);
     return ok ? EXIT_OK : cli_fail(&err);
 }
 
 const opt_command command_logits = {
     .name = "logits",
-    .args = "FILE",
+    .args = "[FILE]",
     .summary = "Logits of given token ids",
     .detail = "Reads lines of {\"ids\"} (- is standard input), used as given (no BOS is added), and writes n_vocab little-endian float32 "
-              "(padding included) for each position, rows in input order.",
+              "(padding included) for each position, rows in input order. A line that cannot be computed ends the command, and nothing is "
+              "written.",
     .example = "echo '{\"ids\":[1,2,3]}' | gavel logits - --model model.gguf --positions last --out logits.bin",
     .opts = options,
-    .min_args = 1,
+    .min_args = 0,
     .max_args = 1,
     .run = run,
     .opts_size = sizeof(logits_opts),

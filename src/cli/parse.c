@@ -6,8 +6,6 @@
 #include "judge/verdict.h"
 #include "store/journal.h"
 
-#include <stdlib.h>
-
 typedef struct parse_opts {
     const char *verdict;
 } parse_opts;
@@ -100,7 +98,7 @@ static int run(int n_args, const char **args, const void *opts) {
     verdict_parser parser = PARSE_STRICT;
     (void)n_args;
     verdict_parser_from(((const parse_opts *)opts)->verdict, &parser);
-    if (sv_ends(sv_of(args[0]), SV(".run"))) return parse_journal(args[0], parser);
+    if (cli_is_journal(args[0])) return parse_journal(args[0], parser);
     return lines_run(args[0], &(rows_options){.format = ROWS_JSONL}, UINT64_MAX, parse_line, &parser);
 }
 
@@ -109,7 +107,8 @@ const opt_command command_parse = {
     .args = "FILE|RUN",
     .summary = "Parse raw answers again, without a model",
     .detail = "Reads lines of {\"raw\",\"mode\"} (- is standard input; raw may be null) or a run's journal (OUT.run) and prints "
-              "{\"feedback\",\"result\",\"status\",\"rule\"} for each.",
+              "{\"feedback\",\"result\",\"status\",\"rule\"} for each; for a journal with row and id in front. Without \"mode\" a line is "
+              "absolute.",
     .example = "gavel parse answers.jsonl --verdict lenient\ngavel parse verdicts.jsonl.run --verdict robust",
     .opts = options,
     .min_args = 1,

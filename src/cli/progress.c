@@ -1,108 +1,122 @@
-/* See progress.h. */
+/* See progress.h.  Rates are those of this run: rows that an earlier run judged count as done, not as speed.  The bar is redrawn whenever the
+ * run reports (every 100 ms at most), a JSON line comes every second, a plain line every 5 seconds; the last report is always shown. */
 #include "cli/progress.h"
 
-#include <stdio.h>
-#include <string.h>
+#include "cli/talk.h"
+
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { LINE_US = 5000000, JSON_US = 1000000 };
+enum { LINE_US = 5000000, JSON_US = 1000000, MAX_BAR = 24, MIN_BAR = 6 };
 
 void progress_init(progress_view *v, bool json, bool quiet) {
-    *v = (progress_view){quiet ? PROGRESS_NONE : json ? PROGRESS_JSON : isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_LINES, 0, false};
+    const char *term = getenv("TERM");
+    const bool terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+    *v = (progress_view){quiet ? PROGRESS_NONE : json ? PROGRESS_JSON : terminal ? PROGRESS_BAR : PROGRESS_LINES, 0};
 }
 
 typedef struct rates {
-    double share, rows_s, tokens_s, hit_share;
-    int64_t eta_s; /* -1 = unknown */
+    double share, rows_s, tokens_s, shared;
+    int64_t eta_s; /* -1: unknown */
 } rates;
 
 static rates rates_of(const run_progress *p) {
-    const double seconds = (double)p->elapsed_us * 1e-6;
-    const double now_done = (double)(p->rows_done - p->rows_before);
-    rates r = {.eta_s = -1};
+    const double seconds = (double)p->elapsed_us * 1e-6, done = (double)(p->rows_done - p->rows_before);
+    rates r = {.eta_s = p->rows_done == p->rows_all ? 0 : -1};
     r.share = p->rows_all ? (double)p->rows_done / (double)p->rows_all : 1;
-    if (seconds > 0) r.rows_s = now_done / seconds;
-    if (seconds > 0) r.tokens_s = (double)(p->lm.computed_tokens) / seconds;
-    if (p->lm.prompt_tokens) r.hit_share = (double)p->lm.cached_tokens / (double)p->lm.prompt_tokens;
-    if (p->rows_done == p->rows_all)
-        r.eta_s = 0;
-    else if (r.rows_s > 0)
-        r.eta_s = (int64_t)((double)(p->rows_all - p->rows_done) / r.rows_s + 0.5);
+    if (p->lm.prompt_tokens) r.shared = (double)p->lm.cached_tokens / (double)p->lm.prompt_tokens;
+    if (seconds <= 0) return r;
+    r.rows_s = done / seconds;
+    r.tokens_s = (double)p->lm.computed_tokens / seconds;
+    if (r.eta_s < 0 && done > 0) r.eta_s = (int64_t)((double)(p->rows_all - p->rows_done) / r.rows_s + 0.5);
     return r;
 }
 
-static void format_duration(int64_t s, char *out, size_t n) {
+static void put_duration(int64_t s, buf *out) {
     if (s < 0)
-        snprintf(out, n, "?");
+        buf_add_char(out, '?');
     else if (s < 3600)
-        snprintf(out, n, "%lld:%02lld", (long long)(s / 60), (long long)(s % 60));
+        buf_printf(out, "%lld:%02lld", (long long)(s / 60), (long long)(s % 60));
     else
-        snprintf(out, n, "%lld:%02lld:%02lld", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
+        buf_printf(out, "%lld:%02lld:%02lld", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
 }
 
-static int format_line(const run_progress *p, char *out, size_t n) {
+typedef enum detail { WIDE, TIGHT, SHORT } detail;
+
+/* "12/24 rows, 0.53 rows/s, 411 tokens/s, 46 % shared, 0 failed, ETA 0:23"; TIGHT without commas, SHORT without what is least missed. */
+static void put_text(const run_progress *p, detail d, buf *out) {
     const rates r = rates_of(p);
-    char eta[32];
-    format_duration(p->final ? p->elapsed_us / 1000000 : r.eta_s, eta, sizeof eta);
-    return snprintf(out, n, "%llu/%llu rows  %.2f rows/s  %.0f tokens/s  %.0f %% shared  %llu without verdict  %s %s",
-                    (unsigned long long)p->rows_done, (unsigned long long)p->rows_all, r.rows_s, r.tokens_s, 100 * r.hit_share,
-                    (unsigned long long)p->rows_failed, p->final ? "took" : "ETA", eta);
+    const char *gap = d == WIDE ? ", " : " ";
+    buf_printf(out, "%llu/%llu rows", (unsigned long long)p->rows_done, (unsigned long long)p->rows_all);
+    if (r.rows_s > 0 && r.rows_s < 0.1)
+        buf_printf(out, "%s%.1f rows/min", gap, 60 * r.rows_s);
+    else
+        buf_printf(out, "%s%.*f rows/s", gap, r.rows_s < 10 ? 2 : 0, r.rows_s);
+    if (d != SHORT) buf_printf(out, "%s%.0f tokens/s%s%.0f %% shared", gap, r.tokens_s, gap, 100 * r.shared);
+    buf_printf(out, "%s%llu failed%s%s ", gap, (unsigned long long)p->rows_failed, gap, p->final ? "took" : "ETA");
+    put_duration(p->final ? (p->elapsed_us + 500000) / 1000000 : r.eta_s, out);
 }
 
-static void draw_bar(progress_view *v, const run_progress *p) {
+static void show_bar(const run_progress *p) {
     struct winsize w = {0};
-    char text[256], bar[64];
     const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
-    int n = format_line(p, text, sizeof text);
-    int width = columns - n - 8;
-    if (width > 24) width = 24;
-    if (width < 4) width = 0;
-    const int full = (int)(rates_of(p).share * width);
-    for (int i = 0; i < width; i++) bar[i] = i < full ? '#' : '.';
-    bar[width] = 0;
-    if (n > columns - 1) text[columns - 1] = 0;
-    if (width)
-        fprintf(stderr, "\r\033[K[%s] %s", bar, text);
+    buf text = {0}, line = {0};
+    for (detail d = WIDE; d <= SHORT; d++) {
+        buf_clear(&text);
+        put_text(p, d, &text);
+        if ((int)text.n + (d == WIDE ? MAX_BAR : MIN_BAR) + 3 < columns) break;
+    }
+    const int room = columns - 1 - (int)text.n - 3, width = room > MAX_BAR ? MAX_BAR : room;
+    if (width >= MIN_BAR) {
+        const int full = (int)(rates_of(p).share * width);
+        buf_add_char(&line, '[');
+        for (int i = 0; i < width; i++) buf_add_char(&line, i < full ? '#' : '.');
+        buf_add_str(&line, "] ");
+    }
+    buf_add_sv(&line, sv_sub(buf_view(&text), 0, (size_t)(columns > 1 ? columns - 1 : 1)));
+    if (p->final)
+        talk_line(buf_view(&line));
     else
-        fprintf(stderr, "\r\033[K%s", text);
-    if (p->final) fputc('\n', stderr);
-    v->drawn = !p->final;
-    fflush(stderr);
+        talk_bar(buf_view(&line));
+    buf_fini(&text);
+    buf_fini(&line);
 }
 
-static void print_json(const run_progress *p) {
+static void show_json(const run_progress *p) {
     const rates r = rates_of(p);
-    fprintf(stderr,
-            "{\"event\":\"%s\",\"rows\":%llu,\"done\":%llu,\"failed\":%llu,\"before\":%llu,\"elapsed_s\":%.3f,\"rows_per_s\":%.3f,"
-            "\"tokens_per_s\":%.1f,\"prompt_tokens\":%lld,\"shared_tokens\":%lld,\"computed_tokens\":%lld,\"output_tokens\":%lld,"
-            "\"eta_s\":%lld,\"journal_s\":%.6f}\n",
-            p->final ? "end" : "progress", (unsigned long long)p->rows_all, (unsigned long long)p->rows_done,
-            (unsigned long long)p->rows_failed, (unsigned long long)p->rows_before, (double)p->elapsed_us * 1e-6, r.rows_s, r.tokens_s,
-            (long long)p->lm.prompt_tokens, (long long)p->lm.cached_tokens, (long long)p->lm.computed_tokens,
-            (long long)p->lm.output_tokens, (long long)r.eta_s, (double)p->journal_us * 1e-6);
+    buf line = {0};
+    buf_printf(&line, "{\"event\":\"%s\",\"rows\":%llu,\"done\":%llu,\"failed\":%llu,\"before\":%llu,\"elapsed_s\":%.3f",
+               p->final ? "end" : "progress", (unsigned long long)p->rows_all, (unsigned long long)p->rows_done,
+               (unsigned long long)p->rows_failed, (unsigned long long)p->rows_before, (double)p->elapsed_us * 1e-6);
+    buf_printf(&line, ",\"rows_per_s\":%.3f,\"tokens_per_s\":%.1f,\"prompt_tokens\":%lld,\"shared_tokens\":%lld", r.rows_s, r.tokens_s,
+               (long long)p->lm.prompt_tokens, (long long)p->lm.cached_tokens);
+    buf_printf(&line, ",\"computed_tokens\":%lld,\"output_tokens\":%lld,\"eta_s\":", (long long)p->lm.computed_tokens,
+               (long long)p->lm.output_tokens);
+    if (r.eta_s < 0)
+        buf_add_str(&line, "null");
+    else
+        json_put_int(&line, r.eta_s);
+    buf_printf(&line, ",\"journal_s\":%.6f,\"progress_s\":%.6f}", (double)p->journal_us * 1e-6, (double)p->shown_us * 1e-6);
+    talk_line(buf_view(&line));
+    buf_fini(&line);
+}
+
+static void show_text(const run_progress *p) {
+    buf line = {0};
+    put_text(p, WIDE, &line);
+    talk_line(buf_view(&line));
+    buf_fini(&line);
 }
 
 void progress_show(void *view, const run_progress *p) {
     progress_view *v = view;
-    const int64_t every = v->kind == PROGRESS_JSON ? JSON_US : LINE_US;
-    char text[256];
-    if (v->kind == PROGRESS_NONE) return;
-    if (v->kind == PROGRESS_BAR) {
-        draw_bar(v, p);
-        return;
-    }
-    if (!p->final && v->shown_us && p->elapsed_us - v->shown_us < every) return;
+    const int64_t every = v->kind == PROGRESS_LINES ? LINE_US : v->kind == PROGRESS_JSON && v->shown_us ? JSON_US : 0;
+    if (v->kind == PROGRESS_NONE || (!p->final && p->elapsed_us - v->shown_us < every)) return;
     v->shown_us = p->elapsed_us ? p->elapsed_us : 1;
-    if (v->kind == PROGRESS_JSON) {
-        print_json(p);
-        return;
+    switch (v->kind) {
+    case PROGRESS_BAR: show_bar(p); break;
+    case PROGRESS_JSON: show_json(p); break;
+    default: show_text(p);
     }
-    format_line(p, text, sizeof text);
-    fprintf(stderr, "%s\n", text);
-}
-
-void progress_clear(progress_view *v) {
-    if (v->drawn) fputs("\r\033[K", stderr);
-    v->drawn = false;
 }

@@ -8,15 +8,12 @@ typedef enum progress_kind { PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON, PROGRE
 
 typedef struct progress_view {
     progress_kind kind;
-    int64_t shown_us; /* when a plain or JSON line was last printed */
-    bool drawn;       /* a bar stands on the terminal's last line */
+    int64_t shown_us; /* of the run's time, when a line was last printed; 0: never */
 } progress_view;
 
-/* Bar if stderr is a terminal, else lines; json and quiet override. */
+/* Bar if stderr is a terminal that can move its cursor (TERM is not dumb), else lines; json and quiet override. */
 void progress_init(progress_view *v, bool json, bool quiet);
 /* run_spec.progress with a progress_view as context. */
 void progress_show(void *view, const run_progress *p);
-/* Takes the bar off the terminal, so that a message can be printed. */
-void progress_clear(progress_view *v);
 
 #endif

@@ -10,7 +10,7 @@ typedef struct tokenize_opts {
 
 static const opt_def options[] = {
     {"model", 'm', OPT_STRING, offsetof(tokenize_opts, model), "MODEL", NULL, 0, 0,
-     "A GGUF, tokenizer.model, tokenizer.json, or a folder with these", "Tokenizer"},
+     "A GGUF (tensors are not needed), tokenizer.model, tokenizer.json, or a folder with these", "Tokenizer"},
     {"special", 0, OPT_FLAG, offsetof(tokenize_opts, special), NULL, NULL, 0, 0, "Recognise control tokens written in the text", NULL},
     {"decode", 'd', OPT_FLAG, offsetof(tokenize_opts, decode), NULL, NULL, 0, 0, "From {\"ids\"} to {\"text\"}", NULL},
     {"hex", 0, OPT_FLAG, offsetof(tokenize_opts, hex), NULL, NULL, 0, 0, "With --decode: {\"hex\"}, the exact bytes", NULL},
@@ -77,32 +77,32 @@ static bool decode_line(void *ctx, const row *in, buf *out, gv_err *err) {
 static int run(int n_args, const char **args, const void *opts) {
     const tokenize_opts *o = opts;
     gv_err err = GV_ERR_INIT;
-    (void)n_args;
+    const char *input = NULL;
     if (!o->model)
         gv_fail(&err, GV_USAGE, -1, "no tokenizer given; add --model FILE");
     else if (o->hex && !o->decode)
         gv_fail(&err, GV_USAGE, -1, "--hex needs --decode");
     else if (o->special && o->decode)
         gv_fail(&err, GV_USAGE, -1, "--special and --decode exclude each other");
-    if (err.code) return cli_fail(&err);
+    if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
     tok *t = tok_open(o->model, &err);
     if (!t) return cli_fail(&err);
     tokenize_ctx c = {t, o};
-    const int code = lines_run(args[0], &(rows_options){.format = ROWS_JSONL}, UINT64_MAX, o->decode ? decode_line : encode_line, &c);
+    const int code = lines_run(input, &(rows_options){.format = ROWS_JSONL}, UINT64_MAX, o->decode ? decode_line : encode_line, &c);
     tok_free(t);
     return code;
 }
 
 const opt_command command_tokenize = {
     .name = "tokenize",
-    .args = "FILE",
+    .args = "[FILE]",
     .summary = "Text to token ids and back",
     .detail =
         "Reads lines of {\"text\"} (- is standard input) and prints {\"ids\"}; with --decode reads {\"ids\"} and prints {\"text\"}, or "
         "{\"hex\"} with --hex. No BOS or EOS is added. Text is text: control tokens written in it are recognised only with --special.",
     .example = "echo '{\"text\":\"Hello\"}' | gavel tokenize - --model tokenizer.json",
     .opts = options,
-    .min_args = 1,
+    .min_args = 0,
     .max_args = 1,
     .run = run,
     .opts_size = sizeof(tokenize_opts),
