@@ -34,6 +34,8 @@ typedef struct journal journal;
 journal *journal_open(const char *path, journal_mode mode, gv_err *err) GV_MUST_USE;
 /* Checkpoints, so that the file alone holds everything; NULL is fine. */
 void journal_close(journal *j);
+/* Removes the files of a journal that was opened for writing, then closes it; j is gone in any case.  NULL is fine. */
+bool journal_drop(journal *j, gv_err *err) GV_MUST_USE;
 /* Removes a journal and its side files (--fresh).  True if there is none; refuses what is not a gavel journal or is in use. */
 bool journal_remove(const char *path, gv_err *err) GV_MUST_USE;
 

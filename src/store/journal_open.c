@@ -253,18 +253,31 @@ void journal_close(journal *j) {
     free(j);
 }
 
-bool journal_remove(const char *path, gv_err *err) {
-    struct stat st;
-    if (stat(path, &st) != 0 && errno == ENOENT) return true;
-    journal j = {.path = (char *)(uintptr_t)path, .mode = JOURNAL_OPEN};
-    bool ours, empty, ok = open_locked(&j, false, false, &ours, &empty, err);
-    static const char *const suffixes[] = {"-wal", "-journal", "-shm", ""}; /* the journal itself last: a half-removed one still opens */
+/* The journal itself last: a half-removed one still opens. */
+static bool remove_files(const char *path, gv_err *err) {
+    static const char *const suffixes[] = {"-wal", "-journal", "-shm", ""};
+    bool ok = true;
     for (size_t i = 0; ok && i < sizeof suffixes / sizeof suffixes[0]; i++) {
         buf name = {0};
         buf_printf(&name, "%s%s", path, suffixes[i]);
         if (unlink(name.p) != 0 && errno != ENOENT) ok = gv_fail_errno(err, "cannot remove %s", name.p);
         buf_fini(&name);
     }
+    return ok;
+}
+
+bool journal_drop(journal *j, gv_err *err) {
+    const bool ok = !j || remove_files(j->path, err);
+    journal_close(j);
+    return ok;
+}
+
+bool journal_remove(const char *path, gv_err *err) {
+    struct stat st;
+    if (stat(path, &st) != 0 && errno == ENOENT) return true;
+    journal j = {.path = (char *)(uintptr_t)path, .mode = JOURNAL_OPEN};
+    bool ours, empty, ok = open_locked(&j, false, false, &ours, &empty, err);
+    ok = ok && remove_files(path, err);
     sqlite3_close(j.db);
     return ok;
 }
