@@ -7,6 +7,7 @@
 #include "cli/lines.h"
 #include "cli/talk.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,14 @@ static void catch_signals(void) {
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a message */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file size limit (ulimit -f) */
+}
+
+/* Standard streams that the caller closed get a placeholder, so that no file of ours has their numbers and receives messages.  Using them still
+ * fails: each is opened the wrong way round. */
+static void fill_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return; /* no /dev/null: as it was */
 }
 
 void cli_stop_politely(void) {
@@ -155,6 +164,7 @@ int main(int argc, char **argv_in) {
     const char **argv = (const char **)argv_in;
     log_set(talk_log, LOG_INFO);
     catch_signals();
+    fill_streams();
     if (argc < 2) {
         buf b = {0};
         put_overview(&b);
