@@ -147,6 +147,7 @@ int main(void) {
         cmocka_unit_test(llama3_bf16_is_the_same_in_every_combination),
         cmocka_unit_test(qwen2_q5_k_m_is_the_same_in_every_combination),
         cmocka_unit_test(mistral_q4_k_m_is_the_same_in_every_combination),
+        cmocka_unit_test(smollm2_is_the_same_pairwise),
         cmocka_unit_test(a_preempted_sequence_continues_with_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

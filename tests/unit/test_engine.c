@@ -1,0 +1,277 @@
+/* The engine's contracts beside bit equality: finish reasons, the forced ending, sharing of prefixes to the token, cancelling, limits, and
+ * the invariants of the K/V pool under random use. */
+#include "support/engine_fixture.h"
+
+#include "engine/kv.h"
+
+#include <string.h>
+
+#define LLAMA GAVEL_TEST_DATA "/oracle/models/llama/llama-Q8_0.gguf"
+
+static const sample_params greedy = {.top_p = 1, .repetition_penalty = 1};
+
+static void open_llama(fixture *f, int batch, bool no_cache) {
+    fixture_open(
+        f, &(fixture_options){.path = LLAMA, .set = kern_best()->set, .threads = 2, .batch = batch, .ctx = 256, .no_cache = no_cache});
+}
+
+static void fill_prompt(int32_t *prompt, int n, int seed) {
+    for (int i = 0; i < n; i++) prompt[i] = 3 + (i * 7 + seed * 13) % 500;
+}
+
+/* Runs everything submitted; results in the order they ended. Token pointers are not kept. */
+static size_t run_all(fixture *f, engine_result *out, size_t cap) {
+    size_t n = 0;
+    gv_err err = GV_ERR_INIT;
+    while (engine_in_flight(f->e) > 0) {
+        const engine_result *r;
+        size_t k;
+        if (!engine_step(f->e, &r, &k, &err)) fail_msg("%s", err.msg);
+        for (size_t i = 0; i < k && n < cap; i++) out[n++] = r[i];
+    }
+    return n;
+}
+
+static void max_tokens_ends_with_length(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[10];
+    engine_result r[4];
+    open_llama(&f, 4, false);
+    fill_prompt(prompt, 10, 1);
+    engine_submit(f.e, &(engine_request){.id = 7, .prompt = prompt, .n_prompt = 10, .params = greedy, .max_tokens = 5, .ignore_eog = true});
+    assert_int_equal(run_all(&f, r, 4), 1);
+    assert_int_equal(r[0].id, 7);
+    assert_int_equal(r[0].finish, ENGINE_LENGTH);
+    assert_int_equal(r[0].n_tokens, 5);
+    assert_int_equal(r[0].choice, -1);
+    fixture_close(&f);
+}
+
+static void a_prompt_over_the_context_is_too_long_and_others_go_on(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[300];
+    engine_result r[4];
+    open_llama(&f, 4, false);
+    fill_prompt(prompt, 300, 1);
+    engine_submit(f.e, &(engine_request){.id = 1, .prompt = prompt, .n_prompt = 256, .params = greedy, .max_tokens = 5});
+    engine_submit(f.e,
+                  &(engine_request){.id = 2, .prompt = prompt, .n_prompt = 255, .params = greedy, .max_tokens = 5, .ignore_eog = true});
+    assert_int_equal(run_all(&f, r, 4), 2);
+    const engine_result *first = r[0].id == 1 ? &r[0] : &r[1], *second = r[0].id == 1 ? &r[1] : &r[0];
+    assert_int_equal(first->finish, ENGINE_TOO_LONG);
+    assert_string_equal(first->message, "the prompt has 256 tokens; with 1 for the answer it exceeds the context of 256");
+    assert_int_equal(second->finish, ENGINE_LENGTH); /* one token fits */
+    assert_int_equal(second->n_tokens, 1);
+    fixture_close(&f);
+}
+
+static void ids_outside_the_vocabulary_are_an_error_of_that_request(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[2] = {1, 1 << 20};
+    engine_result r[2];
+    open_llama(&f, 2, false);
+    engine_submit(f.e, &(engine_request){.id = 1, .prompt = prompt, .n_prompt = 2, .params = greedy, .max_tokens = 5});
+    assert_int_equal(run_all(&f, r, 2), 1);
+    assert_int_equal(r[0].finish, ENGINE_ERROR);
+    assert_string_equal(r[0].message, "the prompt is empty or has ids outside the vocabulary");
+    fixture_close(&f);
+}
+
+/* Whole pages of 32 prompt tokens are computed once; the last prompt token always. */
+static void shared_prompt_tokens_are_counted_by_whole_pages(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[100];
+    engine_result r[8];
+    open_llama(&f, 8, false);
+    fill_prompt(prompt, 100, 3);
+    for (int i = 0; i < 4; i++) /* 3 whole pages of the prompt's 100 tokens */
+        engine_submit(
+            f.e,
+            &(engine_request){.id = (uint64_t)i, .prompt = prompt, .n_prompt = 100, .params = greedy, .max_tokens = 1, .ignore_eog = true});
+    for (int i = 4; i < 8; i++) /* 96 = 3 pages: all but the last token */
+        engine_submit(f.e, &(engine_request){
+                               .id = (uint64_t)i, .prompt = prompt, .n_prompt = 96, .params = greedy, .max_tokens = 1, .ignore_eog = true});
+    assert_int_equal(run_all(&f, r, 8), 8);
+    const engine_stats st = engine_get_stats(f.e);
+    assert_int_equal(st.prompt_tokens, 4 * 100 + 4 * 96);
+    assert_int_equal(st.cached_tokens, 3 * 96 + 4 * 95);
+    assert_int_equal(st.computed_tokens, st.prompt_tokens - st.cached_tokens);
+    fixture_close(&f);
+}
+
+static void without_the_cache_nothing_is_shared(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[100];
+    engine_result r[4];
+    open_llama(&f, 4, true);
+    fill_prompt(prompt, 100, 3);
+    for (int i = 0; i < 3; i++)
+        engine_submit(
+            f.e,
+            &(engine_request){.id = (uint64_t)i, .prompt = prompt, .n_prompt = 100, .params = greedy, .max_tokens = 1, .ignore_eog = true});
+    assert_int_equal(run_all(&f, r, 4), 3);
+    assert_int_equal(engine_get_stats(f.e).computed_tokens, 300);
+    fixture_close(&f);
+}
+
+static void a_cancelled_request_ends_and_others_do_not_change(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[40];
+    gv_err err = GV_ERR_INIT;
+    const engine_result *r;
+    size_t n, cancelled = 0, others = 0;
+    open_llama(&f, 2, false);
+    fill_prompt(prompt, 40, 5);
+    for (int i = 0; i < 4; i++)
+        engine_submit(
+            f.e, &(engine_request){
+                     .id = (uint64_t)(i % 2), .prompt = prompt, .n_prompt = 40, .params = greedy, .max_tokens = 8, .ignore_eog = true});
+    assert_true(engine_step(f.e, &r, &n, &err));
+    engine_cancel(f.e, 1); /* one runs, one waits */
+    while (engine_in_flight(f.e) > 0) {
+        assert_true(engine_step(f.e, &r, &n, &err));
+        for (size_t i = 0; i < n; i++) {
+            cancelled += r[i].finish == ENGINE_CANCELLED && r[i].id == 1;
+            others += r[i].finish == ENGINE_LENGTH && r[i].id == 0 && r[i].n_tokens == 8;
+        }
+    }
+    assert_int_equal(cancelled, 2);
+    assert_int_equal(others, 2);
+    fixture_close(&f);
+}
+
+/* ---- the forced ending ---- */
+
+static engine_ending make_ending(fixture *f) {
+    engine_ending e = {.trigger = "[RESULT]", .n_choices = 5};
+    gv_err err = GV_ERR_INIT;
+    ids list = {0};
+    assert_true(tok_encode_continue(f->t, SV(" [RESULT]"), &list, &err));
+    e.n_lead = (int)list.n;
+    memcpy(e.lead, list.v, list.n * sizeof *list.v);
+    for (int i = 0; i < 5; i++) {
+        char text[] = "1";
+        text[0] = (char)('1' + i);
+        ids one = {0};
+        assert_true(tok_encode_continue(f->t, sv_of(text), &one, &err));
+        assert_int_equal(one.n, 1);
+        e.choice[i] = e.bare[i] = one.v[0];
+        ids_fini(&one);
+    }
+    list.n = 0;
+    assert_true(tok_encode_continue(f->t, SV(" "), &list, &err));
+    e.n_gap = (int)list.n;
+    memcpy(e.gap, list.v, list.n * sizeof *list.v);
+    ids_fini(&list);
+    return e;
+}
+
+static void an_ending_is_forced_within_max_tokens(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[20];
+    gv_err err = GV_ERR_INIT;
+    open_llama(&f, 4, false);
+    const engine_ending e = make_ending(&f);
+    fill_prompt(prompt, 20, 2);
+    for (int max = 1; max < 60; max += 7)
+        engine_submit(f.e, &(engine_request){.id = (uint64_t)max,
+                                             .prompt = prompt,
+                                             .n_prompt = 20,
+                                             .params = greedy,
+                                             .max_tokens = max,
+                                             .ending = &e,
+                                             .want_choice_logprobs = true});
+    int seen = 0;
+    while (engine_in_flight(f.e) > 0) {
+        const engine_result *r;
+        size_t n;
+        if (!engine_step(f.e, &r, &n, &err)) fail_msg("%s", err.msg);
+        for (size_t i = 0; i < n; i++, seen++) {
+            buf text = {0};
+            const int reserve = (e.n_lead > 8 ? e.n_lead : 8) + e.n_gap + 1;
+            tok_decode_text(f.t, r[i].tokens, (size_t)r[i].n_tokens, false, false, &text);
+            assert_int_equal(r[i].finish, ENGINE_STOP);
+            assert_true(r[i].choice >= 0 && r[i].choice < 5);
+            assert_true(r[i].n_tokens <= ((int)r[i].id > reserve ? (int)r[i].id : reserve));
+            char want[32];
+            snprintf(want, sizeof want, "[RESULT] %d", r[i].choice + 1);
+            assert_true(sv_ends(buf_view(&text), sv_of(want)));
+            assert_true(sv_find(buf_view(&text), SV("[RESULT]"), 0) == text.n - 10); /* once */
+            double mass = 0;
+            for (int k = 0; k < 5; k++) mass += kern_exp(r[i].choice_logprob[k]);
+            assert_true(mass > 0 && mass < 1);
+            buf_fini(&text);
+        }
+    }
+    assert_int_equal(seen, 9);
+    fixture_close(&f);
+}
+
+/* ---- the pool alone ---- */
+
+static void the_pool_keeps_its_invariants_under_random_use(void **s) {
+    (void)s;
+    enum { PAGES = 40, CHAINS = 12, ROUNDS = 20000 };
+    const kv_shape shape = {1, 1, 2, KERN_KV_F16};
+    gv_err err = GV_ERR_INIT;
+    kv_pool *p = kv_pool_new(&shape, PAGES, &err);
+    kv_page chain[CHAINS][8];
+    int n[CHAINS] = {0};
+    uint32_t x = 12345;
+    int found = 0;
+    assert_non_null(p);
+    for (int round = 0; round < ROUNDS; round++) {
+        x = x * 1664525u + 1013904223u;
+        const int c = (int)(x >> 8) % CHAINS;
+        int32_t tokens[KERN_PAGE_TOKENS];
+        for (int i = 0; i < KERN_PAGE_TOKENS; i++) tokens[i] = (int32_t)((x >> 16) % 3) * 100 + i; /* three variants a level: chains meet */
+        if ((x >> 28) < 9 && n[c] < 8) {
+            const kv_page parent = n[c] ? chain[c][n[c] - 1] : KV_NONE;
+            kv_page page = kv_tree_find(p, parent, tokens);
+            if (page != KV_NONE) {
+                kv_page_share(p, page);
+                found++;
+            } else {
+                page = kv_page_take(p);
+                if (page == KV_NONE) continue;
+                kv_tree_enter(p, parent, page, tokens);
+                if ((x >> 20 & 7) == 0) {
+                    kv_tree_leave(p, page);
+                    kv_page_release(p, page);
+                    continue;
+                }
+                kv_tree_set_ready(p, page);
+            }
+            chain[c][n[c]++] = page;
+        } else {
+            while (n[c] > 0) kv_page_release(p, chain[c][--n[c]]);
+        }
+        if (!kv_check(p, &err)) fail_msg("round %d: %s", round, err.msg);
+    }
+    assert_true(found > 100);
+    for (int c = 0; c < CHAINS; c++)
+        while (n[c] > 0) kv_page_release(p, chain[c][--n[c]]);
+    assert_int_equal(kv_pages_available(p), PAGES);
+    kv_pool_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(max_tokens_ends_with_length),
+        cmocka_unit_test(a_prompt_over_the_context_is_too_long_and_others_go_on),
+        cmocka_unit_test(ids_outside_the_vocabulary_are_an_error_of_that_request),
+        cmocka_unit_test(shared_prompt_tokens_are_counted_by_whole_pages),
+        cmocka_unit_test(without_the_cache_nothing_is_shared),
+        cmocka_unit_test(a_cancelled_request_ends_and_others_do_not_change),
+        cmocka_unit_test(an_ending_is_forced_within_max_tokens),
+        cmocka_unit_test(the_pool_keeps_its_invariants_under_random_use),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
