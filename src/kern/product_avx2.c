@@ -10,6 +10,8 @@
  * other types.  Stateless, any thread. */
 #include "kern/product_internal.h"
 
+#if defined(__x86_64__)
+
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -439,3 +441,5 @@ static bool quant256(const float *x, int64_t k, int8_t *q, float *d, int16_t *bs
 }
 
 const kern_product_ops kern_product_avx2 = {quant32, quant256, product};
+
+#endif
