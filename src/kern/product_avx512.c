@@ -3,7 +3,7 @@
  * A tile is two groups (32 rows) x 1..6 columns: its integer and float sums stay in registers, each weight vector is unpacked once a tile
  * and each broadcast dword of activations feeds both groups.  vpdpbusd multiplies u8 weights by s8 activations without saturation; the
  * offsets that made weights unsigned are taken back through the activations' sums (bsum), exactly.  While a tile runs it prefetches its
- * share of the next two groups.  Measured on Zen 5: wider tiles spill or wait for loads (docs/SPEED.md).
+ * share of the next two groups.  On Zen 5 (Q8_0, 4096x4096, 96 columns) 32 x 12 reached 475 Gop/s, 64 x 6 548, 32 x 6 679.
  *
  * The functions over a type and a column count are always inlined with constant arguments, which unrolls them and drops the cases of
  * other types.  Stateless, any thread. */
