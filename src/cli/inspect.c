@@ -136,7 +136,7 @@ static bool count_statuses(journal *j, buf *out, gv_err *err) {
     arena_init(&a);
     while (ok && (ok = journal_next(j, &c, &end, err)) && !end) {
         judgment g;
-        ok = judgment_from_json(c.record, &g, &a, err);
+        ok = judgment_from_json(c.record, &g, &a, err) || gv_context(err, "%s, row %llu", journal_path(j), (unsigned long long)c.key.row);
         if (ok) n[g.status]++, forced += g.forced;
         arena_reset(&a);
     }

@@ -82,6 +82,7 @@ static int parse_journal(const char *path, verdict_parser parser) {
     journal_cursor c = {0};
     while (ok && (ok = journal_next(j, &c, &end, &err)) && !end) {
         ok = put_record(parser, m, c.record, &a, &out, &err);
+        if (!ok) gv_context(&err, "%s, row %llu", path, (unsigned long long)c.key.row);
         if (ok && !lines_print(&out)) break;
         arena_reset(&a);
     }

@@ -247,7 +247,8 @@ static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *atte
     bool ok = true;
     if (found && !*judged) {
         judgment g;
-        ok = judgment_from_json(buf_view(&text), &g, &r->row_arena, err);
+        ok = judgment_from_json(buf_view(&text), &g, &r->row_arena, err) ||
+             gv_context(err, "%s, row %llu", r->journal_path.p, (unsigned long long)number);
         *attempt = g.attempt + 1;
     }
     if (*judged) {
@@ -321,8 +322,8 @@ static bool compare_settings(run *r, gv_err *err) {
         ok = run_settings_same(r->journal_path.p, buf_view(&then), buf_view(&now), err);
         goto done;
     }
-    ok = journal_begin(r->j, err) && journal_set_meta(r->j, "settings", buf_view(&now), err) &&
-         journal_set_meta(r->j, "model_name", sv_of(r->caps->model_name), err) &&
+    ok = run_check_found(r->j, "settings", found, err) && journal_begin(r->j, err) &&
+         journal_set_meta(r->j, "settings", buf_view(&now), err) && journal_set_meta(r->j, "model_name", sv_of(r->caps->model_name), err) &&
          journal_set_meta(r->j, "numerics", sv_of(r->caps->numerics), err) &&
          journal_set_meta(r->j, "mode", sv_of(judge_mode_name(r->spec->prompt.mode)), err) &&
          journal_set_meta(r->j, "verdict", sv_of(verdict_parser_name(r->spec->parser)), err) &&

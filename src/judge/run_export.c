@@ -133,13 +133,15 @@ static bool read_run(export *x, journal *j, gv_err *err) {
     for (size_t i = 0; ok && i < 2; i++) {
         buf_clear(&text);
         ok = journal_get_meta(j, metas[i], &found, &text, err);
+        ok = ok && run_check_found(j, metas[i], found, err);
         if (!ok || !found) continue;
         const sv raw = run_cell_text(&x->a, buf_view(&text));
         if (i == 0) x->model_name = raw;
         put_setting(x, sv_of(metas[i]), raw);
     }
     buf_clear(&text);
-    ok = ok && journal_get_meta(j, "settings", &found, &text, err) && (!found || put_settings(x, buf_view(&text), err));
+    ok = ok && journal_get_meta(j, "settings", &found, &text, err) && run_check_found(j, "settings", found, err) &&
+         (!found || put_settings(x, buf_view(&text), err));
     buf_fini(&text);
     return ok;
 }
@@ -164,7 +166,9 @@ static bool write_all(const export *x, journal *j, rows_writer *w, arena *a, uin
         arena_reset(a);
         if (!journal_next(j, &c, &end, err)) return false;
         if (end) return true;
-        if (!judgment_from_json(c.record, &g, a, err) || !rows_writer_put(w, cells, row_cells(x, &g, a, cells), err)) return false;
+        if (!judgment_from_json(c.record, &g, a, err))
+            return gv_context(err, "%s, row %llu", journal_path(j), (unsigned long long)c.key.row);
+        if (!rows_writer_put(w, cells, row_cells(x, &g, a, cells), err)) return false;
         ++*n_rows;
     }
 }

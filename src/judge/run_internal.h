@@ -17,6 +17,8 @@ bool run_write_output(const run_spec *spec, const char *input_path, const rows_s
 sv run_cell_text(arena *a, sv s);
 sv run_cell_double(arena *a, double v);
 sv run_cell_result(arena *a, const judgment *g);
+/* Texts about the run are written before the first record: GV_FORMAT if one is missing beside records. */
+bool run_check_found(const journal *j, const char *name, bool found, gv_err *err) GV_MUST_USE;
 /* The input column that `name` is mapped to (itself without a mapping). */
 const char *run_mapped(const run_spec *spec, const char *name);
 

@@ -180,7 +180,10 @@ static bool write_row(const run_spec *spec, rows_writer *w, const row *r, journa
         gv_fail(err, GV_STATE, (int64_t)r->number, "%s: row %llu is not in the journal", spec->out, (unsigned long long)r->number);
         goto done;
     }
-    if (!judgment_from_json(buf_view(&record), &g, a, err)) goto done;
+    if (!judgment_from_json(buf_view(&record), &g, a, err)) {
+        gv_context(err, "%s, row %llu", journal_path(j), (unsigned long long)r->number);
+        goto done;
+    }
     sum->rows++;
     sum->by_status[g.status]++;
     *(g.status == JUDGMENT_OK ? &sum->ok : &sum->failed) += 1;

@@ -65,6 +65,12 @@ void run_settings_json(const run_spec *spec, const rows_summary *input, const lm
     buf_add_char(out, '}');
 }
 
+bool run_check_found(const journal *j, const char *name, bool found, gv_err *err) {
+    return found || journal_count(j).records == 0 ||
+           gv_fail(err, GV_FORMAT, -1, "journal %s is damaged: it has records but no text \"%s\"; start anew with --fresh", journal_path(j),
+                   name);
+}
+
 static void value_text(const json_value *v, buf *out) {
     if (!v)
         buf_add_str(out, "not recorded");

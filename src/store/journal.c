@@ -1,7 +1,8 @@
 /* The run journal's records and texts; see journal.h for the contract and journal_open.c for how a journal is opened.
  *
  * A key is packed into SQLite's 64-bit rowid: row in bits 27-62, variant in 14-26, sample in 0-13, so that one B-tree holds the records in
- * key order.  No statement stays stepped between calls: an open read would keep the log from being checkpointed. */
+ * key order.  SQLite's pages have no checksums: each record and text carries a digest of its own, which every reader compares, so that a flipped
+ * bit is an error and not another verdict.  No statement stays stepped between calls: an open read would keep the log from being checkpointed. */
 #include "store/journal_internal.h"
 
 #include "base/mem.h"
@@ -10,16 +11,17 @@
 #include <stdlib.h>
 
 static const char *const stmt_sql[STMT_N] = {
-    [STMT_PUT] = ("INSERT INTO record (key, failed, body) VALUES (?1, ?2, ?3) "
-                  "ON CONFLICT (key) DO UPDATE SET failed = excluded.failed, body = excluded.body"),
+    [STMT_PUT] = ("INSERT INTO record (key, failed, body, digest) VALUES (?1, ?2, ?3, ?4) "
+                  "ON CONFLICT (key) DO UPDATE SET failed = excluded.failed, body = excluded.body, digest = excluded.digest"),
     [STMT_STATE] = "SELECT failed FROM record WHERE key = ?1",
-    [STMT_GET] = "SELECT failed, body FROM record WHERE key = ?1",
-    [STMT_NEXT] = "SELECT key, failed, body FROM record WHERE key >= ?1 ORDER BY key LIMIT 1",
+    [STMT_GET] = "SELECT failed, body, digest FROM record WHERE key = ?1",
+    [STMT_NEXT] = "SELECT key, failed, body, digest FROM record WHERE key >= ?1 ORDER BY key LIMIT 1",
     [STMT_DELETE] = "DELETE FROM record WHERE key = ?1",
     [STMT_DELETE_FAILED] = "DELETE FROM record WHERE failed <> 0",
-    [STMT_SET_META] = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    [STMT_GET_META] = "SELECT value FROM meta WHERE name = ?1",
-    [STMT_NEXT_META] = "SELECT name, value FROM meta WHERE name > ?1 OR ?2 ORDER BY name LIMIT 1",
+    [STMT_SET_META] = ("INSERT INTO meta (name, value, digest) VALUES (?1, ?2, ?3) "
+                       "ON CONFLICT (name) DO UPDATE SET value = excluded.value, digest = excluded.digest"),
+    [STMT_GET_META] = "SELECT value, digest FROM meta WHERE name = ?1",
+    [STMT_NEXT_META] = "SELECT name, value, digest FROM meta WHERE name > ?1 OR ?2 ORDER BY name LIMIT 1",
 };
 
 static bool key_pack(const journal *j, journal_key k, int64_t *out, gv_err *err) {
@@ -34,6 +36,48 @@ static bool key_pack(const journal *j, journal_key k, int64_t *out, gv_err *err)
 static journal_key key_unpack(int64_t packed) {
     uint64_t k = (uint64_t)packed;
     return (journal_key){k >> 27, (uint32_t)(k >> 14) & JOURNAL_MAX_VARIANT, (uint32_t)k & JOURNAL_MAX_SAMPLE};
+}
+
+/* First eight bytes of a SHA-256, as SQLite's integer. */
+static int64_t digest_end(sha256 *h) {
+    char hex[65];
+    uint64_t v = 0;
+    sha256_hex(h, hex);
+    for (int i = 0; i < 16; i++) v = v << 4 | (uint64_t)(hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
+    return (int64_t)v;
+}
+
+/* Over the key (8 bytes, the highest first), 1 if failed else 0, and the body. */
+static int64_t record_digest(int64_t key, bool failed, sv body) {
+    sha256 h;
+    unsigned char head[9];
+    for (int i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)key >> (56 - 8 * i));
+    head[8] = failed;
+    sha256_init(&h);
+    sha256_add(&h, head, sizeof head);
+    sha256_add(&h, body.p, body.n);
+    return digest_end(&h);
+}
+
+/* Over name, a NUL, and the text. */
+static int64_t meta_digest(sv name, sv text) {
+    sha256 h;
+    sha256_init(&h);
+    sha256_add(&h, name.p, name.n);
+    sha256_add(&h, "", 1);
+    sha256_add(&h, text.p, text.n);
+    return digest_end(&h);
+}
+
+static bool fail_record(const journal *j, int64_t key, gv_err *err) {
+    const uint64_t row = (uint64_t)key >> 27;
+    return gv_fail(err, GV_FORMAT, (int64_t)row, "journal %s is damaged: the record of row %llu is not as it was written", j->path,
+                   (unsigned long long)row);
+}
+
+static bool fail_meta(const journal *j, sv name, gv_err *err) {
+    return gv_fail(err, GV_FORMAT, -1, "journal %s is damaged: the text \"" SV_FMT "\" is not as it was written", j->path,
+                   SV_ARG(sv_sub(name, 0, 40)));
 }
 
 /* The cached statement, ready for its parameters; NULL on failure. */
@@ -94,6 +138,7 @@ bool journal_put(journal *j, journal_key key, bool failed, sv record, gv_err *er
     if (!s) return false;
     sqlite3_bind_int64(s, 1, packed);
     sqlite3_bind_int64(s, 2, failed);
+    sqlite3_bind_int64(s, 4, record_digest(packed, failed, record));
     int rc = bind_blob(s, 3, record);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
     if (!stmt_end(j, s, rc, "write", err)) return false;
@@ -107,21 +152,20 @@ bool journal_get(journal *j, journal_key key, bool *found, bool *failed, buf *ou
     int64_t packed;
     *found = false;
     if (!key_pack(j, key, &packed, err)) return false;
-    bool is_failed = false;
-    if (!out) {
-        if (!record_state(j, packed, found, &is_failed, err)) return false;
-    } else {
-        sqlite3_stmt *s = stmt_get(j, STMT_GET, err);
-        if (!s) return false;
-        sqlite3_bind_int64(s, 1, packed);
-        int rc = sqlite3_step(s);
-        *found = rc == SQLITE_ROW;
-        if (*found) {
-            is_failed = sqlite3_column_int64(s, 0) != 0;
-            buf_add_sv(out, column_sv(s, 1));
-        }
-        if (!stmt_end(j, s, rc, "read", err)) return false;
+    sqlite3_stmt *s = stmt_get(j, STMT_GET, err);
+    if (!s) return false;
+    sqlite3_bind_int64(s, 1, packed);
+    int rc = sqlite3_step(s);
+    bool is_failed = false, same = true;
+    if (rc == SQLITE_ROW) {
+        sv body = column_sv(s, 1);
+        is_failed = sqlite3_column_int64(s, 0) != 0;
+        same = sqlite3_column_int64(s, 2) == record_digest(packed, is_failed, body);
+        if (same && out) buf_add_sv(out, body);
     }
+    if (!stmt_end(j, s, rc, "read", err)) return false;
+    if (!same) return fail_record(j, packed, err);
+    *found = rc == SQLITE_ROW;
     if (failed) *failed = is_failed;
     return true;
 }
@@ -135,11 +179,14 @@ bool journal_next(journal *j, journal_cursor *c, bool *end, gv_err *err) {
     if (!s) return false;
     sqlite3_bind_int64(s, 1, packed);
     int rc = sqlite3_step(s);
+    bool same = true;
     if (rc == SQLITE_ROW) {
         int64_t key = sqlite3_column_int64(s, 0);
         buf_clear(&j->record);
         buf_add_sv(&j->record, column_sv(s, 2));
         c->failed = sqlite3_column_int64(s, 1) != 0;
+        same = sqlite3_column_int64(s, 3) == record_digest(key, c->failed, buf_view(&j->record));
+        packed = key;
         c->key = key_unpack(key);
         c->record = buf_view(&j->record);
         c->done = key == INT64_MAX;
@@ -148,7 +195,7 @@ bool journal_next(journal *j, journal_cursor *c, bool *end, gv_err *err) {
     } else if (rc == SQLITE_DONE) {
         c->done = true;
     }
-    return stmt_end(j, s, rc, "read", err);
+    return stmt_end(j, s, rc, "read", err) && (same || fail_record(j, packed, err));
 }
 
 bool journal_delete_failed(journal *j, uint64_t *n, gv_err *err) {
@@ -185,6 +232,7 @@ bool journal_set_meta(journal *j, const char *name, sv text, gv_err *err) {
     sqlite3_stmt *s = stmt_get(j, STMT_SET_META, err);
     if (!s) return false;
     sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 3, meta_digest(sv_of(name), text));
     int rc = bind_blob(s, 2, text);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
     return stmt_end(j, s, rc, "write", err);
@@ -196,9 +244,14 @@ bool journal_get_meta(journal *j, const char *name, bool *found, buf *out, gv_er
     if (!s) return false;
     sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
     int rc = sqlite3_step(s);
+    bool same = true;
     *found = rc == SQLITE_ROW;
-    if (*found && out) buf_add_sv(out, column_sv(s, 0));
-    return stmt_end(j, s, rc, "read", err);
+    if (*found) {
+        sv text = column_sv(s, 0);
+        same = sqlite3_column_int64(s, 1) == meta_digest(sv_of(name), text);
+        if (same && out) buf_add_sv(out, text);
+    }
+    return stmt_end(j, s, rc, "read", err) && (same || fail_meta(j, sv_of(name), err));
 }
 
 bool journal_each_meta(journal *j, journal_meta_fn *fn, void *ctx, gv_err *err) {
@@ -211,14 +264,16 @@ bool journal_each_meta(journal *j, journal_meta_fn *fn, void *ctx, gv_err *err) 
         sqlite3_bind_text64(s, 1, name.p ? name.p : "", name.n, SQLITE_TRANSIENT, SQLITE_UTF8);
         sqlite3_bind_int(s, 2, first);
         int rc = sqlite3_step(s);
+        bool same = true;
         go = rc == SQLITE_ROW;
         buf_clear(&name);
         buf_clear(&text);
         if (go) {
             buf_add_sv(&name, column_sv(s, 0));
             buf_add_sv(&text, column_sv(s, 1));
+            same = sqlite3_column_int64(s, 2) == meta_digest(buf_view(&name), buf_view(&text));
         }
-        ok = stmt_end(j, s, rc, "read", err);
+        ok = stmt_end(j, s, rc, "read", err) && (same || fail_meta(j, buf_view(&name), err));
         go = ok && go && fn(ctx, buf_view(&name), buf_view(&text));
     }
     buf_fini(&name);
@@ -273,6 +328,8 @@ bool journal_check(journal *j, gv_err *err) {
     if (ok && (!text || strcmp(text, "ok") != 0))
         ok = gv_fail(err, GV_FORMAT, -1, "journal %s is damaged: %s", j->path, text ? text : "no answer");
     sqlite3_finalize(s);
+    journal_cursor c = {0};
+    for (bool end = false; ok && !end;) ok = journal_next(j, &c, &end, err);
     journal_counts now;
     if (!ok || !journal_load_counts(j, &now, err)) return false;
     if (now.records != j->counts.records || now.failed != j->counts.failed)

@@ -42,7 +42,7 @@ bool journal_remove(const char *path, gv_err *err) GV_MUST_USE;
 /* Adds or replaces; committed on return.  failed marks the record for journal_delete_failed.  GV_LIMIT for a key or record over the caps above,
  * GV_IO when the disk is full: then nothing changed, the journal stays good, and the put can be tried again. */
 bool journal_put(journal *j, journal_key key, bool failed, sv record, gv_err *err) GV_MUST_USE;
-/* Appends the record to out, which may be NULL; failed may be NULL. */
+/* Appends the record to out, which may be NULL; failed may be NULL.  Every reader gives GV_FORMAT for what is not as it was written. */
 bool journal_get(journal *j, journal_key key, bool *found, bool *failed, buf *out, gv_err *err) GV_MUST_USE;
 
 /* Walks records in key order: journal_cursor c = {0}; while (journal_next(j, &c, &end, &err) && !end) use c.key, c.failed, c.record.  Puts and
@@ -79,7 +79,7 @@ void journal_rollback(journal *j);
 
 /* Flushes to the disk (fsync) and folds the write-ahead log into the file. */
 bool journal_sync(journal *j, gv_err *err) GV_MUST_USE;
-/* Reads everything: SQLite's integrity check and our counters; GV_FORMAT names the first damage. */
+/* Reads everything: SQLite's integrity check, our digests and counters; GV_FORMAT names the first damage. */
 bool journal_check(journal *j, gv_err *err) GV_MUST_USE;
 const char *journal_path(const journal *j);
 

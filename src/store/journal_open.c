@@ -20,8 +20,9 @@ enum { BUSY_TIMEOUT_MS = 500 };
 
 /* Also what an existing journal must hold, word for word. Ordered by name. */
 static const char *const schema[][2] = {
-    {"meta", "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID"},
-    {"record", "CREATE TABLE record (key INTEGER PRIMARY KEY, failed INTEGER NOT NULL, body BLOB NOT NULL) STRICT"},
+    {"meta", "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, digest INTEGER NOT NULL) STRICT, WITHOUT ROWID"},
+    {"record",
+     "CREATE TABLE record (key INTEGER PRIMARY KEY, failed INTEGER NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL) STRICT"},
     {"record_by_failed", "CREATE INDEX record_by_failed ON record (failed)"},
     {"records", "CREATE VIEW records AS SELECT key >> 27 AS row, (key >> 14) & 8191 AS variant, key & 16383 AS sample, failed, "
                 "CAST(body AS TEXT) AS body FROM record"},

@@ -300,6 +300,11 @@ static void another_schema_is_refused(void **state) {
     assert_true(journal_remove(path, &err));
 }
 
+static bool ignore_meta(void *ctx, sv name, sv text) {
+    (void)ctx, (void)name, (void)text;
+    return true;
+}
+
 static void damage_is_found(void **state) {
     (void)state;
     journal *j = open_ok(JOURNAL_OPEN);
@@ -323,6 +328,56 @@ static void damage_is_found(void **state) {
     journal_close(j);
     assert_int_equal(truncate(path, 4096 * 2), 0);
     open_fails(path, JOURNAL_READ, GV_FORMAT, "is damaged: ");
+}
+
+/* SQLite's own check finds nothing wrong with these. */
+static void a_changed_byte_of_a_record_or_text_is_an_error(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql, *message;
+    } cases[] = {
+        {"UPDATE record SET body = CAST('verdict 3' AS BLOB) WHERE key = 1 << 27",
+         "is damaged: the record of row 1 is not as it was written"},
+        {"UPDATE record SET failed = 1 WHERE key = 1 << 27", "is damaged: the record of row 1 is not as it was written"},
+        {"UPDATE record SET digest = digest + 1 WHERE key = 1 << 27", "is damaged: the record of row 1 is not as it was written"},
+        {"UPDATE record SET key = 7 << 27 WHERE key = 1 << 27", "is damaged: the record of row 7 is not as it was written"},
+        {"UPDATE meta SET value = CAST('Model' AS BLOB)", "is damaged: the text \"model\" is not as it was written"},
+        {"UPDATE meta SET name = 'modem'", "is damaged: the text \"modem\" is not as it was written"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gv_err err = GV_ERR_INIT, again = GV_ERR_INIT;
+        assert_true(journal_remove(path, &err));
+        journal *j = open_ok(JOURNAL_OPEN);
+        put_ok(j, (journal_key){0, 0, 0}, false, "verdict 1");
+        put_ok(j, (journal_key){1, 0, 0}, false, "verdict 2");
+        assert_true(journal_set_meta(j, "model", SV("model"), &err));
+        journal_close(j);
+        sql_ok(path, cases[i].sql);
+        j = open_ok(JOURNAL_READ);
+        bool found, failed;
+        buf out = {0};
+        const bool text = strstr(cases[i].sql, "meta") != NULL;
+        const bool named = text ? journal_get_meta(j, strstr(cases[i].sql, "modem") ? "modem" : "model", &found, &out, &err)
+                                : journal_get(j, (journal_key){strstr(cases[i].sql, "key = 7") ? 7 : 1, 0, 0}, &found, &failed, &out, &err);
+        assert_false(named);
+        assert_int_equal(err.code, GV_FORMAT);
+        assert_non_null(strstr(err.msg, cases[i].message));
+        assert_int_equal(out.n, 0);
+        buf_fini(&out);
+        if (text) {
+            assert_false(journal_each_meta(j, ignore_meta, NULL, &again));
+        } else {
+            journal_cursor c = {0};
+            bool end = false;
+            assert_true(journal_next(j, &c, &end, &again) && !end && c.key.row == 0);
+            assert_false(journal_next(j, &c, &end, &again));
+            assert_string_equal(again.msg, err.msg);
+            gv_err_clear(&again);
+            assert_false(journal_check(j, &again));
+        }
+        assert_string_equal(again.msg, err.msg);
+        journal_close(j);
+    }
 }
 
 static void absent_places_are_named(void **state) {
@@ -603,6 +658,7 @@ int main(void) {
         EACH(files_that_are_no_journals_are_refused_and_left_alone),
         EACH(another_schema_is_refused),
         EACH(damage_is_found),
+        EACH(a_changed_byte_of_a_record_or_text_is_an_error),
         EACH(absent_places_are_named),
         EACH(odd_names_are_just_names),
         EACH(kill_9_at_any_moment_loses_no_acknowledged_record),
