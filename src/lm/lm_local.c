@@ -142,31 +142,45 @@ static bool copy_ids(const ids *from, size_t begin, size_t end, int32_t *to, int
     return true;
 }
 
-/* ids of " TRIGGER" (lead), what stands between it and a choice (gap), and each choice's one id, with and without a space before it. */
-static bool encode_choice(const lm_local *l, const lm_constraint *c, size_t i, engine_ending *e, gv_err *err) {
+/* ids of " TRIGGER" (lead), what stands between it and a choice (gap), and each choice's one id, after a space and without.  The space before a choice
+ * is part of its token (" 5") where the tokenizer writes all choices so; else it is the end of the gap (own_space), and the choice stands alone.
+ * *fits: the tokenizer can do it this way. */
+static bool encode_choice(const lm_local *l, const lm_constraint *c, size_t i, bool own_space, engine_ending *e, bool *fits, gv_err *err) {
     ids lead = {0}, whole = {0}, bare = {0};
     buf text = {0};
     buf_printf(&text, " " SV_FMT, SV_ARG(c->trigger));
     bool ok = tok_encode_continue(l->t, buf_view(&text), &lead, err);
-    buf_printf(&text, " " SV_FMT, SV_ARG(c->choices[i]));
+    buf_add_char(&text, ' ');
+    if (!own_space) buf_add_sv(&text, c->choices[i]);
     ok = ok && tok_encode_continue(l->t, buf_view(&text), &whole, err) && tok_encode_continue(l->t, c->choices[i], &bare, err);
     engine_ending one = *e;
-    const bool split = ok && lead.n > 0 && whole.n > lead.n && memcmp(whole.v, lead.v, lead.n * sizeof *lead.v) == 0 && bare.n == 1 &&
-                       copy_ids(&lead, 0, lead.n, one.lead, &one.n_lead, 32) &&
-                       copy_ids(&whole, lead.n, whole.n - 1, one.gap, &one.n_gap, 8);
-    const bool same = i == 0 || (one.n_gap == e->n_gap && memcmp(one.gap, e->gap, (size_t)e->n_gap * sizeof *e->gap) == 0);
-    if (split && same) {
-        one.choice[i] = whole.v[whole.n - 1];
+    *fits = ok && lead.n > 0 && whole.n > lead.n && memcmp(whole.v, lead.v, lead.n * sizeof *lead.v) == 0 && bare.n == 1 &&
+            copy_ids(&lead, 0, lead.n, one.lead, &one.n_lead, 32) &&
+            copy_ids(&whole, lead.n, own_space ? whole.n : whole.n - 1, one.gap, &one.n_gap, 8) &&
+            (i == 0 || (one.n_gap == e->n_gap && memcmp(one.gap, e->gap, (size_t)e->n_gap * sizeof *e->gap) == 0));
+    if (*fits) {
         one.bare[i] = bare.v[0];
+        one.choice[i] = own_space ? bare.v[0] : whole.v[whole.n - 1];
         *e = one;
-    } else if (ok) {
-        ok = gv_fail(err, GV_UNSUPPORTED, -1,
-                     "this tokenizer does not write \" " SV_FMT " " SV_FMT "\" with a token of its own for the verdict", SV_ARG(c->trigger),
-                     SV_ARG(c->choices[i]));
     }
     ids_fini(&lead), ids_fini(&whole), ids_fini(&bare);
     buf_fini(&text);
     return ok;
+}
+
+static bool encode_ending(const lm_local *l, const lm_constraint *c, engine_ending *e, gv_err *err) {
+    for (int own_space = 0; own_space <= 1; own_space++) {
+        bool fits = true;
+        *e = (engine_ending){.n_choices = (int)c->n_choices};
+        memcpy(e->trigger, c->trigger.p, c->trigger.n);
+        for (size_t i = 0; fits && i < c->n_choices; i++) {
+            if (!encode_choice(l, c, i, own_space, e, &fits, err)) return false;
+            for (size_t k = 0; fits && k < i; k++) fits = e->choice[k] != e->choice[i] && e->bare[k] != e->bare[i];
+        }
+        if (fits) return true;
+    }
+    return gv_fail(err, GV_UNSUPPORTED, -1, "this tokenizer does not write each of the %zu verdicts after \"" SV_FMT "\" as one token",
+                   c->n_choices, SV_ARG(c->trigger));
 }
 
 static bool make_ending(lm_local *l, const lm_constraint *c, gv_err *err) {
@@ -175,12 +189,11 @@ static bool make_ending(lm_local *l, const lm_constraint *c, gv_err *err) {
     for (size_t i = 0; i < c->n_choices; i++) buf_printf(&key, "\n" SV_FMT, SV_ARG(c->choices[i]));
     bool ok = true;
     if (!sv_eq(buf_view(&key), buf_view(&l->ending_key))) {
-        engine_ending e = {.n_choices = (int)c->n_choices};
+        engine_ending e;
         ok = c->n_choices >= 1 && c->n_choices <= 16 && c->trigger.n < sizeof e.trigger;
         if (!ok)
             gv_fail(err, GV_LIMIT, -1, "constraint: %zu choices (1 to 16), trigger of %zu bytes (below 32)", c->n_choices, c->trigger.n);
-        if (ok) memcpy(e.trigger, c->trigger.p, c->trigger.n);
-        for (size_t i = 0; ok && i < c->n_choices; i++) ok = encode_choice(l, c, i, &e, err);
+        ok = ok && encode_ending(l, c, &e, err);
         if (ok) {
             l->ending = e;
             buf_clear(&l->ending_key);
