@@ -1,0 +1,109 @@
+# bash completion for gavel, made from its option tables
+_gavel_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+}
+_gavel() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
+    COMPREPLY=()
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export --help --version' -- "$cur")
+        return
+    fi
+    if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
+    case ${COMP_WORDS[1]} in
+    judge)
+        case $prev in
+        --model|-m) _gavel_files; return ;;
+        --chat-template) _gavel_files; return ;;
+        --rubric|-r) _gavel_files; return ;;
+        --rubric-col) _gavel_files; return ;;
+        --mode) mapfile -t COMPREPLY < <(compgen -W 'absolute relative' -- "$cur"); return ;;
+        --prompt|-p) mapfile -t COMPREPLY < <(compgen -W 'distilabel prometheus-eval paper raw' -- "$cur"); return ;;
+        --verdict) mapfile -t COMPREPLY < <(compgen -W 'strict lenient robust constrained' -- "$cur"); return ;;
+        --order) mapfile -t COMPREPLY < <(compgen -W 'given both random' -- "$cur"); return ;;
+        --samples) return ;;
+        --preset) mapfile -t COMPREPLY < <(compgen -W 'prometheus-eval distilabel' -- "$cur"); return ;;
+        --temperature|-T) return ;;
+        --top-p) return ;;
+        --top-k) return ;;
+        --min-p) return ;;
+        --repetition-penalty) return ;;
+        --presence-penalty) return ;;
+        --frequency-penalty) return ;;
+        --max-tokens|-n) return ;;
+        --seed|-s) return ;;
+        --map) _gavel_files; return ;;
+        --limit|-l) return ;;
+        --shard) _gavel_files; return ;;
+        --id-col) _gavel_files; return ;;
+        --out|-o) _gavel_files; return ;;
+        --keep) _gavel_files; return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --max-batch) return ;;
+        esac
+        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        ;;
+    render)
+        case $prev in
+        --rubric|-r) _gavel_files; return ;;
+        --rubric-col) _gavel_files; return ;;
+        --mode) mapfile -t COMPREPLY < <(compgen -W 'absolute relative' -- "$cur"); return ;;
+        --prompt|-p) mapfile -t COMPREPLY < <(compgen -W 'distilabel prometheus-eval paper raw' -- "$cur"); return ;;
+        --map) _gavel_files; return ;;
+        --row) return ;;
+        --model|-m) _gavel_files; return ;;
+        --chat-template) _gavel_files; return ;;
+        --template) _gavel_files; return ;;
+        esac
+        options='--rubric --rubric-col --mode --reference --prompt --map --row --model --chat-template --template --help'
+        ;;
+    parse)
+        case $prev in
+        --verdict) mapfile -t COMPREPLY < <(compgen -W 'strict lenient robust' -- "$cur"); return ;;
+        esac
+        options='--verdict --help'
+        ;;
+    tokenize)
+        case $prev in
+        --model|-m) _gavel_files; return ;;
+        esac
+        options='--model --special --decode --hex --help'
+        ;;
+    logits)
+        case $prev in
+        --model|-m) _gavel_files; return ;;
+        --positions) mapfile -t COMPREPLY < <(compgen -W 'all last' -- "$cur"); return ;;
+        --out|-o) _gavel_files; return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        esac
+        options='--model --positions --out --threads --kernels --kv --ctx --memory --prompt-chunk --help'
+        ;;
+    inspect)
+        case $prev in
+        esac
+        options='--cpu --tensors --help'
+        ;;
+    export)
+        case $prev in
+        --out|-o) _gavel_files; return ;;
+        esac
+        options='--out --all --help'
+        ;;
+    esac
+    case $cur in
+    -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur") ;;
+    *) _gavel_files ;;
+    esac
+}
+complete -F _gavel gavel
