@@ -2,8 +2,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/lines.h"
-#include "judge/prompt.h"
-#include "judge/rubric.h"
+#include "judge/row_prompt.h"
 #include "lm/layout.h"
 
 typedef struct render_opts {
@@ -53,12 +52,6 @@ typedef struct render_ctx {
     arena a;
 } render_ctx;
 
-static bool look_up(void *ctx, const char *column, prompt_field *out) {
-    const row_column *c = row_get(ctx, column);
-    if (c) *out = (prompt_field){c->value, {0}};
-    return c != NULL;
-}
-
 static bool put_prompt(const render_ctx *c, const prompt_text *p, buf *out, gv_err *err) {
     buf prompt = {0};
     bool ok = true;
@@ -78,21 +71,11 @@ static bool put_prompt(const render_ctx *c, const prompt_text *p, buf *out, gv_e
 
 static bool render_row(void *ctx, const row *in, buf *out, gv_err *err) {
     render_ctx *c = ctx;
-    prompt_values v = {0};
     prompt_text p;
-    rubric own;
     arena_reset(&c->a);
-    if (!prompt_values_read(&c->spec, look_up, (void *)in, &c->a, &v, err)) return false;
-    if (c->rubric_col) {
-        const row_column *col = row_need(in, c->rubric_col, err);
-        if (!col || !rubric_from_value(col->value, (sv){0}, c->spec.style, &c->a, &own, err)) return false;
-        v.rubric = rubric_insert(&own, c->spec.style, c->spec.mode);
-    } else if (c->rubric) {
-        v.rubric = rubric_insert(c->rubric, c->spec.style, c->spec.mode);
-    }
-    prompt_build(&c->spec, &v, &c->a, &p);
+    if (!row_prompt(&c->spec, in, c->rubric_col, c->rubric, &c->a, &p, err)) return false;
     buf_printf(out, "{\"row\":%llu,\"system\":", (unsigned long long)in->number);
-    if (p.has_system)
+    if (p.system.n)
         json_put_string(out, p.system);
     else
         buf_add_str(out, "null");

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "judge/row_prompt.h"
 #include "kern/kern.h"
 
 #include <inttypes.h>
@@ -164,31 +165,6 @@ static bool drain(run *r, size_t limit, gv_err *err) {
 
 /* ---- rows ---- */
 
-static bool look_up(void *ctx, const char *column, prompt_field *out) {
-    const row_column *c = row_get(ctx, column);
-    if (!c) return false;
-    out->json = c->value;
-    out->text = (sv){0};
-    return true;
-}
-
-static bool build_prompt(run *r, const row *at, prompt_text *out, gv_err *err) {
-    const run_spec *spec = r->spec;
-    prompt_values v = {0};
-    rubric own;
-    if (!prompt_values_read(&spec->prompt, look_up, (void *)at, &r->row_arena, &v, err)) return false;
-    if (spec->rubric_col) {
-        const row_column *c = row_get(at, spec->rubric_col);
-        if (!c) return gv_fail(err, GV_USAGE, at->line, "the row has no column %s", spec->rubric_col);
-        if (!rubric_from_value(c->value, (sv){0}, spec->prompt.style, &r->row_arena, &own, err)) return false;
-        v.rubric = rubric_insert(&own, spec->prompt.style, spec->prompt.mode);
-    } else if (spec->rubric) {
-        v.rubric = rubric_insert(spec->rubric, spec->prompt.style, spec->prompt.mode);
-    }
-    prompt_build(&spec->prompt, &v, &r->row_arena, out);
-    return true;
-}
-
 static bool reject_row(run *r, const row *at, uint32_t attempt, sv message, gv_err *err) {
     judgment g = {.row = at->number,
                   .row_id = at->id,
@@ -213,7 +189,8 @@ static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
     gv_err bad = GV_ERR_INIT;
     prompt_text text;
     if (at->bad) return reject_row(r, at, attempt, at->message, err);
-    if (!build_prompt(r, at, &text, &bad)) return reject_row(r, at, attempt, sv_of(bad.msg), err);
+    if (!row_prompt(&spec->prompt, at, spec->rubric_col, spec->rubric, &r->row_arena, &text, &bad))
+        return reject_row(r, at, attempt, sv_of(bad.msg), err);
     const size_t i = free_slot(r);
     slot *s = &r->slots[i];
     *s = (slot){.used = true, .row = at->number, .attempt = attempt};
