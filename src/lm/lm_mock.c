@@ -144,8 +144,7 @@ static void mock_free(lm *lm_base) {
 
 static const lm_vtable mock_vtable = {mock_render, mock_submit, mock_poll, mock_cancel, mock_in_flight, mock_caps, mock_stats, mock_free};
 
-static bool set_key(lm_mock *m, const char *key, const char *value, gv_err *err) {
-    const long long n = atoll(value);
+static bool set_number(lm_mock *m, const char *key, int64_t n, gv_err *err) {
     if (strcmp(key, "latency_us") == 0)
         m->latency_us = n;
     else if (strcmp(key, "fail") == 0)
@@ -156,11 +155,22 @@ static bool set_key(lm_mock *m, const char *key, const char *value, gv_err *err)
         m->error = (uint64_t)n;
     else if (strcmp(key, "in_flight") == 0)
         m->caps.max_in_flight = (int)n;
-    else if (strcmp(key, "log") == 0)
-        m->log_fd = open(value, O_WRONLY | O_CREAT | O_APPEND, 0644);
     else
-        return gv_fail(err, GV_USAGE, -1, "--model mock: no key %s", key);
+        return gv_fail(err, GV_USAGE, -1, "--model mock: no key %s; it has fail, long, error, latency_us, in_flight and log", key);
     return true;
+}
+
+static bool set_key(lm_mock *m, const char *key, const char *value, gv_err *err) {
+    char *end;
+    if (strcmp(key, "log") == 0) {
+        if (m->log_fd >= 0) close(m->log_fd);
+        m->log_fd = open(value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        return m->log_fd >= 0 || gv_fail_errno(err, "--model mock: log %s", value);
+    }
+    const long long n = strtoll(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || n > INT32_MAX)
+        return gv_fail(err, GV_USAGE, -1, "--model mock: %s=%s, expected a number", key, value);
+    return set_number(m, key, n, err);
 }
 
 lm *lm_mock_open(const lm_options *o, gv_err *err) {

@@ -128,6 +128,14 @@ def models_that_cannot_be_are_refused(_):
     refused(judge("in.jsonl", "out.jsonl", "--chat-template", "chatlm", model=tiny("llama")), 2, "neither a built-in layout nor a file; did you mean chatml?")
 
 
+def mistakes_in_the_keys_of_the_test_engine_are_named(_):
+    support.need_mock()
+    write("in.jsonl", rows(1))
+    refused(judge("in.jsonl", "out.jsonl", model="mock:fial=3"), 2, "--model mock: no key fial; it has fail, long")
+    refused(judge("in.jsonl", "out.jsonl", model="mock:fail=x"), 2, "--model mock: fail=x, expected a number")
+    refused(judge("in.jsonl", "out.jsonl", model="mock:log=no/such/file"), 1, "--model mock: log no/such/file: No such file")
+
+
 def a_closed_standard_output_is_a_failure(_):
     write("in.jsonl", rows(2000))
     p = support.start("render", "in.jsonl", "--rubric", "honesty")
@@ -200,7 +208,7 @@ def the_completions_are_valid_and_complete(_):
 support.main([every_command_prints_its_help_and_exits_0, help_fits_80_columns_but_for_examples, the_overview_lists_all_commands, the_version_is_printed,
               an_unknown_command_is_refused_with_the_nearest_one, an_unknown_option_is_refused_with_the_nearest_one, values_out_of_range_are_refused,
               options_that_do_not_go_together_are_refused, outputs_that_cannot_be_are_refused_before_a_model_is_loaded,
-              inputs_that_cannot_be_are_refused_before_a_model_is_loaded, models_that_cannot_be_are_refused, a_closed_standard_output_is_a_failure,
+              inputs_that_cannot_be_are_refused_before_a_model_is_loaded, models_that_cannot_be_are_refused, mistakes_in_the_keys_of_the_test_engine_are_named, a_closed_standard_output_is_a_failure,
               the_cpu_and_its_kernels_are_shown, a_model_is_shown_with_its_shape, control_bytes_of_a_model_file_do_not_reach_the_terminal,
               the_man_page_and_the_completions_are_up_to_date, the_man_page_renders_without_warnings_and_has_every_option,
               the_completions_are_valid_and_complete])
