@@ -58,12 +58,13 @@ static void put_shape(const gguf *g, buf *out) {
     buf_printf(out, ", K/V %d bytes a token (f16)\n", 4 * s.n_layer * s.n_head_kv * s.head_dim);
 }
 
-static void put_tokenizer(const gguf *g, buf *out) {
-    gv_err err = GV_ERR_INIT;
-    tok *t = tok_from_gguf(g, &err);
+/* A tokenizer that cannot be used is told of; only missing memory is a failure. */
+static bool put_tokenizer(const gguf *g, buf *out, gv_err *err) {
+    gv_err why = GV_ERR_INIT;
+    tok *t = tok_from_gguf(g, &why);
     if (!t) {
-        buf_printf(out, "tokenizer: cannot be used: %s\n", err.msg);
-        return;
+        buf_printf(out, "tokenizer: cannot be used: %s\n", why.msg);
+        return why.code != GV_MEMORY || gv_fail(err, why.code, why.where, "%s", why.msg);
     }
     buf_printf(out, "tokenizer: %s, %d tokens, BOS ", tok_kind(t), tok_n_vocab(t));
     if (tok_bos(t) >= 0)
@@ -73,6 +74,7 @@ static void put_tokenizer(const gguf *g, buf *out) {
     if (tok_eos(t) >= 0) buf_printf(out, ", EOS %s", str_show(tok_piece(t, tok_eos(t))).text);
     buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t), tok_chat_template(t).n ? "in the file" : "none");
     tok_free(t);
+    return true;
 }
 
 static int inspect_model(const char *path, bool tensors) {
@@ -88,12 +90,13 @@ static int inspect_model(const char *path, bool tensors) {
         if (out.n && out.p[out.n - 1] != '\n') buf_add_char(&out, '\n');
     }
     put_shape(g, &out);
-    put_tokenizer(g, &out);
+    bool ok = put_tokenizer(g, &out, &err);
     for (size_t i = 0; tensors && i < gguf_n_tensors(g); i++) put_tensor(gguf_tensor(g, i), &out);
-    const bool ok = lines_print(&out) && lines_flush();
+    int code = ok ? EXIT_OK : cli_fail(&err);
+    if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
     gguf_close(g);
-    return ok ? EXIT_OK : EXIT_FAILED;
+    return code;
 }
 
 static void put_setting(sv name, sv text, buf *out) {
@@ -105,17 +108,23 @@ static void put_setting(sv name, sv text, buf *out) {
     buf_add_char(out, '\n');
 }
 
+typedef struct meta_ctx {
+    buf *out;
+    gv_err *err;
+} meta_ctx;
+
 /* What a journal knows about its run; the settings are one JSON object among it and repeat some of the others. */
 static bool put_meta(void *ctx, sv name, sv text) {
-    buf *out = ctx;
+    const meta_ctx *c = ctx;
+    buf *out = c->out;
     if (sv_is(name, "mode") || sv_is(name, "verdict") || sv_is(name, "numerics") || sv_is(name, "model_name")) return true;
     if (!sv_is(name, "settings")) {
         put_setting(name, text, out);
         return true;
     }
-    gv_err err = GV_ERR_INIT;
-    json_doc *d = json_parse(text, &err);
-    for (json_iter it = json_each(d ? json_root(d) : NULL); d && json_next(&it);) {
+    json_doc *d = json_parse(text, c->err);
+    if (!d) return gv_context(c->err, "settings of the run");
+    for (json_iter it = json_each(json_root(d)); json_next(&it);) {
         buf value = {0};
         if (json_kind_of(it.value) == JSON_STRING)
             buf_add_sv(&value, json_string(it.value));
@@ -152,7 +161,7 @@ static int inspect_run(const char *path) {
     journal *j = journal_open(path, JOURNAL_READ, &err);
     if (!j) return cli_fail(&err);
     buf out = {0};
-    bool ok = journal_each_meta(j, put_meta, &out, &err) && count_statuses(j, &out, &err);
+    bool ok = journal_each_meta(j, put_meta, &(meta_ctx){&out, &err}, &err) && err.code == GV_OK && count_statuses(j, &out, &err);
     int code = ok ? EXIT_OK : cli_fail(&err);
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);

@@ -42,11 +42,12 @@ static void bad_line(const row *in, sv message, buf *out) {
     buf_add_char(out, '}');
 }
 
-/* Answers one row; *bad counts those that could not be. */
-static bool answer(const row *at, line_fn *fn, void *ctx, buf *out, uint64_t *bad) {
+/* Answers one row; *bad counts those that could not be.  Missing memory is no fault of the row's. */
+static bool answer(const row *at, line_fn *fn, void *ctx, buf *out, uint64_t *bad, gv_err *err) {
     gv_err why = GV_ERR_INIT;
     buf_clear(out);
     if (at->bad || !fn(ctx, at, out, &why)) {
+        if (why.code == GV_MEMORY) return gv_fail(err, why.code, why.where, "%s", why.msg);
         bad_line(at, at->bad ? at->message : sv_of(why.msg), out);
         ++*bad;
     }
@@ -72,14 +73,14 @@ int lines_run(const char *path, const rows_options *o, uint64_t only, line_fn *f
     buf out = {0};
     row at;
     uint64_t n = 0, bad = 0;
-    bool end = false, ok;
-    while ((ok = rows_next(r, &at, &end, &err)) && !end) {
+    bool end = false;
+    while (rows_next(r, &at, &end, &err) && !end) {
         if (only != UINT64_MAX && at.number != only) continue;
         n++;
-        if (!answer(&at, fn, ctx, &out, &bad) || only != UINT64_MAX) break;
+        if (!answer(&at, fn, ctx, &out, &bad, &err) || only != UINT64_MAX) break;
     }
     int code = lines_flush() ? EXIT_OK : EXIT_FAILED;
-    if (!ok)
+    if (err.code != GV_OK)
         code = cli_fail(&err);
     else if (code == EXIT_OK)
         code = exit_code(path, n, bad, only);

@@ -141,11 +141,10 @@ static int print_generated(int argc, const char **argv) {
 
 static int run_command(const opt_command *cmd, int argc, const char **argv) {
     gv_err err = GV_ERR_INIT;
-    void *opts = calloc(1, cmd->opts_size ? cmd->opts_size : 1);
-    const char **args = calloc((size_t)argc + 1, sizeof *args);
+    void *opts = gv_xcalloc(1, cmd->opts_size);
+    const char **args = gv_xcalloc((size_t)argc + 1, sizeof *args);
     int n_args = 0, code;
     bool help = false;
-    if (!opts || !args) abort();
     if (!opt_parse(cmd, argc, argv, opts, args, &n_args, &help, &err)) {
         gv_context(&err, "%s", cmd->name);
         code = cli_fail(&err);

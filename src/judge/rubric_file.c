@@ -94,8 +94,11 @@ bool rubric_yaml_to_json(sv yaml, buf *json, gv_err *err) {
         yaml_event_t e;
         if (!yaml_parser_parse(&parser, &e)) {
             size_t line = parser.problem_mark.line + 1;
-            ok = gv_fail(err, GV_FORMAT, (int64_t)line, "invalid YAML at line %zu: %s", line,
-                         parser.problem ? parser.problem : "unreadable");
+            if (parser.error == YAML_MEMORY_ERROR)
+                ok = gv_fail(err, GV_MEMORY, -1, "out of memory in the YAML parser");
+            else
+                ok = gv_fail(err, GV_FORMAT, (int64_t)line, "invalid YAML at line %zu: %s", line,
+                             parser.problem ? parser.problem : "unreadable");
             break;
         }
         ok = yaml_put_event(&r, &e, err);

@@ -189,8 +189,10 @@ static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
     gv_err bad = GV_ERR_INIT;
     prompt_text text;
     if (at->bad) return reject_row(r, at, attempt, at->message, err);
-    if (!row_prompt(&spec->prompt, at, spec->rubric_col, spec->rubric, &r->row_arena, &text, &bad))
+    if (!row_prompt(&spec->prompt, at, spec->rubric_col, spec->rubric, &r->row_arena, &text, &bad)) {
+        if (bad.code == GV_MEMORY) return gv_fail(err, bad.code, bad.where, "%s", bad.msg); /* no fault of the row's */
         return reject_row(r, at, attempt, sv_of(bad.msg), err);
+    }
     const size_t i = free_slot(r);
     slot *s = &r->slots[i];
     *s = (slot){.used = true, .row = at->number, .attempt = attempt};

@@ -208,17 +208,24 @@ static double or_one(double v) {
     return v == 0 ? 1 : v;
 }
 
+/* Missing memory is no fault of the request's: it stops the run, which can be continued. */
+static bool fail_request(lm_local *l, uint64_t id, lm_finish finish, const gv_err *why, gv_err *err) {
+    if (why->code == GV_MEMORY) return gv_fail(err, why->code, why->where, "%s", why->msg);
+    answer_early(l, id, finish, why->msg);
+    return true;
+}
+
 static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
-    (void)err;
     lm_local *l = (lm_local *)m;
     const lm_sampling *s = &r->sampling;
     gv_err bad = GV_ERR_INIT;
     tmpl_output text = {0};
     ids prompt = {0};
+    bool ok = true;
     if (!layout_render(l->chat, r->messages, r->n_messages, &text, &bad) || !layout_encode(l->chat, &text, &prompt, &bad)) {
-        answer_early(l, r->id, LM_BAD_INPUT, bad.msg);
+        ok = fail_request(l, r->id, LM_BAD_INPUT, &bad, err);
     } else if (r->constraint.trigger.n && !make_ending(l, &r->constraint, &bad)) {
-        answer_early(l, r->id, LM_ERROR, bad.msg);
+        ok = fail_request(l, r->id, LM_ERROR, &bad, err);
     } else {
         engine_request q = {.id = r->id,
                             .prompt = prompt.v,
@@ -233,7 +240,7 @@ static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
     }
     ids_fini(&prompt);
     tmpl_output_fini(&text);
-    return true;
+    return ok;
 }
 
 static bool local_render(lm *m, const lm_message *messages, size_t n, buf *out, gv_err *err) {
