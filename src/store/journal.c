@@ -231,9 +231,9 @@ bool journal_set_meta(journal *j, const char *name, sv text, gv_err *err) {
     if (!check_writable(j, err)) return false;
     sqlite3_stmt *s = stmt_get(j, STMT_SET_META, err);
     if (!s) return false;
-    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
     sqlite3_bind_int64(s, 3, meta_digest(sv_of(name), text));
-    int rc = bind_blob(s, 2, text);
+    int rc = sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = bind_blob(s, 2, text);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
     return stmt_end(j, s, rc, "write", err);
 }
@@ -242,8 +242,8 @@ bool journal_get_meta(journal *j, const char *name, bool *found, buf *out, gv_er
     *found = false;
     sqlite3_stmt *s = stmt_get(j, STMT_GET_META, err);
     if (!s) return false;
-    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
-    int rc = sqlite3_step(s);
+    int rc = sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = sqlite3_step(s);
     bool same = true;
     *found = rc == SQLITE_ROW;
     if (*found) {
@@ -261,9 +261,9 @@ bool journal_each_meta(journal *j, journal_meta_fn *fn, void *ctx, gv_err *err) 
         sqlite3_stmt *s = stmt_get(j, STMT_NEXT_META, err);
         ok = s != NULL;
         if (!ok) break;
-        sqlite3_bind_text64(s, 1, name.p ? name.p : "", name.n, SQLITE_TRANSIENT, SQLITE_UTF8);
-        sqlite3_bind_int(s, 2, first);
-        int rc = sqlite3_step(s);
+        int rc = sqlite3_bind_text64(s, 1, name.p ? name.p : "", name.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+        if (rc == SQLITE_OK) rc = sqlite3_bind_int(s, 2, first);
+        if (rc == SQLITE_OK) rc = sqlite3_step(s);
         bool same = true;
         go = rc == SQLITE_ROW;
         buf_clear(&name);

@@ -3,7 +3,7 @@
  *   failing_call KINDS N ACTION COUNT_FILE COMMAND...
  *
  * KINDS: a list of open, read, write, sync, rename, unlink, truncate, close, stat, lock, map, thread.  N counts from 1 over all of them; 0
- * never.  ACTION: an errno name (EIO, ENOSPC, EACCES, ENOMEM, EMFILE, EAGAIN, EINTR), the same with + (that call and every later one), kill
+ * never.  Writes to standard error always succeed, so that there can be a message.  ACTION: an errno name (EIO, ENOSPC, EACCES, ENOMEM, EMFILE, EAGAIN, EINTR), the same with + (that call and every later one), kill
  * (SIGKILL before the call), or torn (a write of half its bytes, then SIGKILL; other calls: kill).  COUNT_FILE gets the number of calls
  * seen.  Counting begins when the program ignores SIGPIPE, the first thing gavel's main does: what the loader does before is not ours.
  * Exits as the program did; 126 if tracing is not allowed here.
@@ -51,8 +51,9 @@ enum { MAX_TASKS = 256 };
 
 typedef struct task {
     pid_t pid;
-    int inject; /* errno to return from the call it is in, 0 none */
-    int die;    /* kill when the call ends */
+    int inject;             /* errno to return from the call it is in, 0 none */
+    unsigned long long brk; /* the address asked for, when it is a brk that shall fail */
+    int die;                /* kill when the call ends */
 } task;
 
 static task tasks[MAX_TASKS];
@@ -80,6 +81,7 @@ static int wanted(long nr) {
 
 #if defined(__x86_64__)
 typedef struct user_regs_struct regs;
+#define REG_ARG0(r)   ((r).rdi)
 #define REG_ARG2(r)   ((r).rdx)
 #define REG_RESULT(r) ((r).rax)
 static void set_nr(pid_t pid, regs *r, long nr) {
@@ -88,6 +90,7 @@ static void set_nr(pid_t pid, regs *r, long nr) {
 }
 #elif defined(__aarch64__)
 typedef struct user_regs_struct regs;
+#define REG_ARG0(r)   ((r).regs[0])
 #define REG_ARG2(r)   ((r).regs[2])
 #define REG_RESULT(r) ((r).regs[0])
 static void set_nr(pid_t pid, regs *r, long nr) {
@@ -115,7 +118,7 @@ static void on_entry(task *t, pid_t leader, const struct __ptrace_syscall_info *
         counting = nr == SYS_rt_sigaction && info->entry.args[0] == SIGPIPE;
         return;
     }
-    if (!wanted(nr)) return;
+    if (!wanted(nr) || ((nr == SYS_write || nr == SYS_writev) && info->entry.args[0] == STDERR_FILENO)) return;
     seen++;
     if (!at || seen < at || (seen > at && !sticky)) return;
     if (kill_it && !(torn && (nr == SYS_write || nr == SYS_pwrite64) && info->entry.args[2] > 1)) {
@@ -127,6 +130,9 @@ static void on_entry(task *t, pid_t leader, const struct __ptrace_syscall_info *
     if (kill_it) {
         REG_ARG2(r) = info->entry.args[2] / 2;
         t->die = 1;
+    } else if (nr == SYS_brk) {
+        REG_ARG0(r) = 0; /* brk(2) says no by giving back the present break */
+        t->brk = info->entry.args[0];
     } else {
         set_nr(t->pid, &r, -1);
         t->inject = error_value;
@@ -136,12 +142,16 @@ static void on_entry(task *t, pid_t leader, const struct __ptrace_syscall_info *
 
 static void on_exit_of_call(task *t, pid_t leader) {
     if (t->die) kill(leader, SIGKILL);
-    if (!t->inject) return;
+    if (!t->inject && !t->brk) return;
     regs r;
     get_regs(t->pid, &r);
-    REG_RESULT(r) = (unsigned long long)-(long long)t->inject;
+#if defined(__x86_64__)
+    if (t->brk) REG_ARG0(r) = t->brk; /* the kernel keeps it, so the C library counts on it */
+#endif
+    if (t->inject) REG_RESULT(r) = (unsigned long long)-(long long)t->inject;
     set_regs(t->pid, &r);
     t->inject = 0;
+    t->brk = 0;
 }
 
 static void on_stop(pid_t pid, pid_t leader, int status) {
