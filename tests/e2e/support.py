@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -185,7 +184,6 @@ def main(tests):
     if not os.path.exists(GAVEL):
         print("no binary at %s" % GAVEL)
         sys.exit(77)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     only = sys.argv[2:]  # names or parts of names: just these tests
     verdicts = [run_one(t) for t in tests if not only or any(o in t.__name__ for o in only)]
     print("%d passed, %d failed, %d skipped" % tuple(verdicts.count(v) for v in ("ok", "FAIL", "skip")))

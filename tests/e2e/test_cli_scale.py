@@ -31,7 +31,7 @@ def a_hundred_thousand_rows_stay_under_200_mb(_):
             f.write(json.dumps({"id": "row-%d" % i, "instruction": "Name the number after %d." % i, "generation": "It is %d. " % (i + 1) + "More text. " * 60}) + "\n")
     seconds, megabytes = judge_measured("--model", "mock", "--out", "out.jsonl", "--id-col", "id")
     print("      %d rows: %.1f s, %.0f MB" % (N, seconds, megabytes))
-    assert megabytes < 200, megabytes
+    assert megabytes < 80, megabytes  # 200 are promised; more than 80 means that something is kept for each row
     with open("out.jsonl", encoding="utf-8") as f:
         for i, line in enumerate(f):
             row = json.loads(line)
@@ -40,7 +40,7 @@ def a_hundred_thousand_rows_stay_under_200_mb(_):
     first = read("out.jsonl")
     again, megabytes = judge_measured("--model", "mock", "--out", "out.jsonl", "--id-col", "id")
     print("      the same again, all judged before: %.1f s, %.0f MB" % (again, megabytes))
-    assert megabytes < 200 and again < max(seconds, 5) and read("out.jsonl") == first
+    assert megabytes < 80 and again < max(seconds, 5) and read("out.jsonl") == first
 
 
 def shares(model, n, *args):
