@@ -136,7 +136,7 @@ def smollm_is_killed_at_random():
         print("  skipped:", "SmolLM2 is not in the cache" if not model else "only with GAVEL_LONG=1 and without sanitizers")
         return
     short = fs.raw_rows(os.path.join(folder, "raw16.jsonl"), 16)
-    random_kills("smollm", 25, short, 16, model, [*fs.RAW_ARGS, "--max-batch", "2", "--ctx", "512"], 8, False)
+    random_kills("smollm", 25, short, 16, model, [*fs.RAW_ARGS, "--ctx", "512"], 16, False)
 
 
 def killed_at_every_call():
