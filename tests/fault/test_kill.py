@@ -22,7 +22,7 @@ class Moment:
 
     def __init__(self, kind, run_seconds):
         self.kind = kind
-        self.delay = rng.uniform(0, 0.03 if kind == "start-up" else 0.9 * run_seconds)
+        self.delay = rng.uniform(0, 0.03 if kind == "start-up" else 0.3 * run_seconds)
 
     def wait(self, p, out):
         if self.kind == "final writing":
