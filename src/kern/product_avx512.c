@@ -419,7 +419,7 @@ static tile_fn *const tiles[DT_COUNT][MAX_COLS] = {
 
 static __mmask16 rows_mask(const kern_matrix *w, int64_t g) {
     int64_t left = w->rows - g * KERN_GROUP;
-    return left >= KERN_GROUP ? (__mmask16)0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+    return (__mmask16)(left >= KERN_GROUP ? 0xffffu : left > 0 ? (1u << left) - 1 : 0u);
 }
 
 /* All columns of x against the rows of one tile, which has its groups, rows and (plain types) panel set. */
