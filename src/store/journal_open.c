@@ -145,8 +145,15 @@ static bool read_only_media(const char *path) {
     return access(path, F_OK) == 0 && (access(path, W_OK) != 0 || !folder_writable(path));
 }
 
+/* Another process may remove the file while we wait for its lock: records would go where nobody finds them. */
+static bool was_removed(journal *j) {
+    int moved = 0;
+    return sqlite3_file_control(j->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
+}
+
 /* Opens and locks; sets *ours when the file has our application id, *empty when it holds nothing at all. */
 static bool open_locked(journal *j, bool create, bool immutable, bool *ours, bool *empty, gv_err *err) {
+    gv_err why = GV_ERR_INIT;
     char *name = immutable ? immutable_name(j->path) : plain_name(j->path);
     int flags = immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
     int rc = sqlite3_open_v2(name, &j->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
@@ -161,11 +168,11 @@ static bool open_locked(journal *j, bool create, bool immutable, bool *ours, boo
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     if (!immutable && sqlite3_db_readonly(j->db, "main") == 1) return journal_fail(j->path, j->db, SQLITE_READONLY, "write", err);
-    if (!immutable && !journal_exec(j, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE", "open", err)) return false;
-    int moved = 0; /* another process removed the file while we waited for its lock: records would go where nobody finds them */
-    if (!immutable && sqlite3_file_control(j->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+    const bool locked = immutable || journal_exec(j, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE", "open", &why);
+    if (!immutable && was_removed(j))
         return gv_fail(err, GV_STATE, -1, "journal %s was removed or replaced by another process just now; run the same command again",
                        j->path);
+    if (!locked) return gv_fail(err, why.code, why.where, "%s", why.msg);
     int64_t id, objects;
     if (!journal_query_int(j, "PRAGMA application_id", &id, err)) return false;
     if (!journal_query_int(j, "SELECT count(*) FROM sqlite_schema", &objects, err)) return false;

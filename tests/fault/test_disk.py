@@ -149,6 +149,13 @@ def file_size_limit():
         check(not os.path.exists(out), "an output in spite of the limit")
         check(fs.run(cmd).rc == 0, "without the limit")
         fs.same_file(out, EXPECTED, f"after a limit of {limit} bytes")
+    os.remove(out)  # the last one's journal is complete, and smaller than its output
+    limit = (os.path.getsize(out + ".run") + len(EXPECTED)) // 2
+    first = fs.run(cmd, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    fs.fails_with(first, f"cannot write {out}", "File too large")
+    check(sorted(os.listdir(d)) == sorted(f"out{i}.jsonl{s}" for i in range(5) for s in ("", ".run") if (i, s) != (4, "")), "left behind")
+    check(fs.run(cmd).rc == 0, "without the limit")
+    fs.same_file(out, EXPECTED, "after a limit at the output")
     print(f"  records held when the limit was hit: {', '.join(sorted(seen))}")
     fs.nothing_left(d, [f"out{i}.jsonl{s}" for i in range(5) for s in ("", ".run")])
 

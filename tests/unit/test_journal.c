@@ -255,6 +255,33 @@ static void a_second_opener_is_refused_and_told_who_holds_it(void **state) {
     journal_close(j);
 }
 
+static void a_journal_dropped_while_another_process_waits_is_not_written_on(void **state) {
+    (void)state;
+    char byte = 0;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork(); /* before the journal is open: SQLite knows a process's own locks, and a fork would inherit that */
+    assert_true(child >= 0);
+    if (child == 0) {
+        gv_err err = GV_ERR_INIT;
+        if (read(ready[0], &byte, 1) != 1) _exit(1);
+        if (journal_open(path, JOURNAL_OPEN, &err) || err.code != GV_STATE) _exit(2); /* waits for the lock */
+        _exit(strstr(err.msg, "was removed or replaced by another process") ? 0 : 3);
+    }
+    journal *j = open_ok(JOURNAL_OPEN);
+    put_ok(j, (journal_key){1, 0, 0}, false, "x");
+    assert_int_equal(write(ready[1], &byte, 1), 1);
+    usleep(200000);
+    gv_err err = GV_ERR_INIT;
+    assert_true(journal_drop(j, &err));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_false(file_exists(path));
+    close(ready[0]), close(ready[1]);
+    assert_true(journal_drop(NULL, &err));
+}
+
 static void files_that_are_no_journals_are_refused_and_left_alone(void **state) {
     (void)state;
     static const char text[] = "{\"instruction\": \"not a journal\"}\n";
@@ -655,6 +682,7 @@ int main(void) {
         EACH(a_transaction_is_all_or_nothing),
         EACH(keys_and_records_over_the_caps_are_refused_by_name),
         EACH(a_second_opener_is_refused_and_told_who_holds_it),
+        EACH(a_journal_dropped_while_another_process_waits_is_not_written_on),
         EACH(files_that_are_no_journals_are_refused_and_left_alone),
         EACH(another_schema_is_refused),
         EACH(damage_is_found),

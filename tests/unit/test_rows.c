@@ -527,6 +527,40 @@ static void standard_input_is_read_or_spooled(void **state) {
     run_child(stdin_story);
 }
 
+/* Reads all rows of a later pass over path. */
+static bool pass_again(const char *path, const rows_options *o, const rows_summary *s, gv_err *err) {
+    rows_reader *r = rows_open_again(path, o, s, err);
+    row at_row;
+    bool end = false, ok = r != NULL;
+    while (ok && !end) ok = rows_next(r, &at_row, &end, err);
+    ok = ok && rows_next(r, &at_row, &end, err) && end; /* asking again after the end changes nothing */
+    rows_close(r);
+    return ok;
+}
+
+static void a_later_pass_over_changed_bytes_fails_at_its_end(void **state) {
+    (void)state;
+    static const char before[] = "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n";
+    static const char *const after[] = {"{\"a\":1}\n{\"a\":2}\n{\"a\":4}\n", "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n\n",
+                                        "{\"a\":1}\n{\"a\":2}\n"};
+    const rows_options options[] = {{0}, {.limit = 1}, {.shard_index = 1, .shard_count = 2}};
+    for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
+        gv_err err = GV_ERR_INIT;
+        rows_summary s;
+        write_file(at("rows.jsonl"), before, strlen(before));
+        assert_true(rows_scan(at("rows.jsonl"), &options[k], &s, &err));
+        assert_true(pass_again(at("rows.jsonl"), &options[k], &s, &err));
+        for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+            gv_err changed = GV_ERR_INIT;
+            write_file(at("rows.jsonl"), after[i], strlen(after[i]));
+            assert_false(pass_again(at("rows.jsonl"), &options[k], &s, &changed));
+            assert_int_equal(changed.code, GV_STATE);
+            assert_non_null(strstr(changed.msg, "rows.jsonl changed while it was being judged"));
+        }
+        rows_summary_fini(&s);
+    }
+}
+
 #define EACH(f) cmocka_unit_test_setup_teardown(f, new_folder, remove_folder)
 
 int main(void) {
@@ -555,6 +589,7 @@ int main(void) {
         EACH(a_line_of_100_mib_is_a_bad_row_in_bounded_memory),
         EACH(a_million_rows_stay_under_200_mib),
         EACH(standard_input_is_read_or_spooled),
+        EACH(a_later_pass_over_changed_bytes_fails_at_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
