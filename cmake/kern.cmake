@@ -3,9 +3,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   file(GLOB kern_avx2 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_avx2.c)
   file(GLOB kern_avx512 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_avx512.c)
   file(GLOB kern_fma CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_fma.c)
+  file(GLOB kern_amx CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kern/*_amx.c)
   set_source_files_properties(${kern_fma} PROPERTIES COMPILE_OPTIONS "-mfma")
   set_source_files_properties(${kern_avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2;-O3")
-  set_source_files_properties(${kern_avx512} PROPERTIES COMPILE_OPTIONS
-    "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mprefer-vector-width=512;-O3")
+  set(avx512_flags -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512 -O3)
+  set_source_files_properties(${kern_avx512} PROPERTIES COMPILE_OPTIONS "${avx512_flags}")
+  set_source_files_properties(${kern_amx} PROPERTIES COMPILE_OPTIONS "${avx512_flags};-mamx-tile;-mamx-int8")
 endif()
 target_link_libraries(gavel_kern PUBLIC m) # fmaf of the ref set, sqrtf: nothing else of libm

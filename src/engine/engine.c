@@ -48,7 +48,7 @@ static int32_t pages_for(int64_t tokens) {
 
 size_t engine_bytes(const model *m, const engine_options *o, int n_threads) {
     kv_shape shape = {m->shape.n_layer, m->shape.n_head_kv, m->shape.head_dim, o->kv_type};
-    return kv_page_bytes(&shape) * (size_t)o->n_pages + forward_bytes(m, o->step_tokens, max_logits(o), o->max_ctx, n_threads) +
+    return kv_page_bytes(&shape) * (size_t)o->n_pages + forward_bytes(m, o->kern, o->step_tokens, max_logits(o), o->max_ctx, n_threads) +
            (size_t)m->shape.n_vocab * 28 * (size_t)n_threads;
 }
 

@@ -21,6 +21,8 @@ typedef struct act_buf {
     int8_t *q[KERN_ACT_COUNT];
     float *d[KERN_ACT_COUNT];
     int16_t *bsum[KERN_ACT_COUNT];
+    uint8_t *tiles[KERN_ACT_COUNT];
+    int tile_cols; /* of the columns being prepared; 0 = no tiles */
 } act_buf;
 
 /* Scratch of one worker for one attention block. */
@@ -74,7 +76,7 @@ typedef struct product_phase {
 static kern_acts acts_for(const forward *f, const kern_matrix *w, int n) {
     kern_act_kind kind = kern_act_kind_of(w->type);
     const act_buf *a = &f->act;
-    return (kern_acts){w->cols, n, a->f32, a->q[kind], a->d[kind], a->bsum[kind]};
+    return (kern_acts){w->cols, n, a->f32, a->q[kind], a->d[kind], a->bsum[kind], a->tiles[kind], a->tile_cols};
 }
 
 static void product_part(void *ctx, int64_t begin, int64_t end, int worker) {
@@ -103,18 +105,26 @@ static void run_products(forward *f, const product_job *jobs, int n_jobs, int n_
 
 /* ---- preparing columns ---- */
 
+/* Quantises column c into one form, and into its tile where the kernels want tiles. */
+static bool quantise_column(forward *f, kern_act_kind kind, const float *src, int64_t width, int c) {
+    act_buf *a = &f->act;
+    const bool q32 = kind == KERN_ACT_Q32;
+    int8_t *q = a->q[kind] + c * width;
+    float *d = a->d[kind] + c * (width / (q32 ? 32 : 256));
+    int16_t *bsum = a->bsum[kind] + c * (width / 16);
+    const bool ok = (q32 ? f->kern->quant32 : f->kern->quant256)(src, width, q, d, bsum);
+    if (a->tile_cols)
+        f->kern->tile_put(kind, width, q, d, bsum, c % a->tile_cols,
+                          a->tiles[kind] + (size_t)(c / a->tile_cols) * kern_tile_bytes(kind, width));
+    return ok;
+}
+
 /* Puts column c (already in act.f32 or at src) into the forms that the given matrices ask for. */
 static void prepare_column(forward *f, const float *src, int64_t width, int c, unsigned kinds) {
     act_buf *a = &f->act;
     bool ok = true;
-    if (kinds & 1u << KERN_ACT_Q32) {
-        ok &= f->kern->quant32(src, width, a->q[KERN_ACT_Q32] + c * width, a->d[KERN_ACT_Q32] + c * (width / 32),
-                               a->bsum[KERN_ACT_Q32] + c * (width / 16));
-    }
-    if (kinds & 1u << KERN_ACT_Q256) {
-        ok &= f->kern->quant256(src, width, a->q[KERN_ACT_Q256] + c * width, a->d[KERN_ACT_Q256] + c * (width / 256),
-                                a->bsum[KERN_ACT_Q256] + c * (width / 16));
-    }
+    if (kinds & 1u << KERN_ACT_Q32) ok &= quantise_column(f, KERN_ACT_Q32, src, width, c);
+    if (kinds & 1u << KERN_ACT_Q256) ok &= quantise_column(f, KERN_ACT_Q256, src, width, c);
     if ((kinds & 1u << KERN_ACT_F32) && src != a->f32 + c * width) memcpy(a->f32 + c * width, src, (size_t)width * sizeof *src);
     if (!ok) f->bad[c] = true;
 }
@@ -151,6 +161,12 @@ static void column_part(void *ctx, int64_t begin, int64_t end, int worker) {
         }
         prepare_column(f, src, p->width, (int)c, p->kinds);
     }
+}
+
+static void prepare_columns(forward *f, column_phase *p, int n) {
+    p->f = f;
+    f->act.tile_cols = kern_tile_cols(f->kern, n);
+    pool_run(f->threads, column_part, p, n);
 }
 
 /* ---- attention ---- */
@@ -278,30 +294,28 @@ static void run_layer(forward *f, int index, const float *residual) {
     const model_layer *l = f->layer = &f->m->layer[index];
     const int n = f->n_tokens;
     f->layer_index = index;
-    column_phase norm = {.f = f,
-                         .weight = l->attn_norm,
+    column_phase norm = {.weight = l->attn_norm,
                          .residual = residual,
                          .src = f->act.f32,
                          .width = s->n_embd,
                          .kinds = kind_bit(&l->attn_q) | kind_bit(&l->attn_k) | kind_bit(&l->attn_v)};
-    pool_run(f->threads, column_part, &norm, n);
+    prepare_columns(f, &norm, n);
     run_products(f, (product_job[]){{&l->attn_q, f->q}, {&l->attn_k, f->k}, {&l->attn_v, f->v}}, 3, n);
     pool_run(f->threads, rope_and_store, f, n);
     atomic_store_explicit(&f->next_item, 0, memory_order_relaxed);
     pool_run(f->threads, attend_part, f, (int64_t)f->n_blocks * s->n_head_kv);
-    column_phase out = {.f = f, .src = f->attn, .width = l->attn_output.cols, .kinds = kind_bit(&l->attn_output)};
-    pool_run(f->threads, column_part, &out, n);
+    column_phase out = {.src = f->attn, .width = l->attn_output.cols, .kinds = kind_bit(&l->attn_output)};
+    prepare_columns(f, &out, n);
     run_products(f, (product_job[]){{&l->attn_output, f->branch}}, 1, n);
-    column_phase ffn = {.f = f,
-                        .weight = l->ffn_norm,
+    column_phase ffn = {.weight = l->ffn_norm,
                         .residual = f->branch,
                         .src = f->act.f32,
                         .width = s->n_embd,
                         .kinds = kind_bit(&l->ffn_gate) | kind_bit(&l->ffn_up)};
-    pool_run(f->threads, column_part, &ffn, n);
+    prepare_columns(f, &ffn, n);
     run_products(f, (product_job[]){{&l->ffn_gate, f->gate}, {&l->ffn_up, f->up}}, 2, n);
-    column_phase down = {.f = f, .src = f->gate, .width = s->n_ff, .kinds = kind_bit(&l->ffn_down), .silu = true};
-    pool_run(f->threads, column_part, &down, n);
+    column_phase down = {.src = f->gate, .width = s->n_ff, .kinds = kind_bit(&l->ffn_down), .silu = true};
+    prepare_columns(f, &down, n);
     run_products(f, (product_job[]){{&l->ffn_down, f->branch}}, 1, n);
     collect_bad(f, NULL, n);
 }
@@ -313,14 +327,13 @@ void forward_step(forward *f, step_run *runs, int n_runs) {
     pool_run(f->threads, embed_part, f, f->n_tokens);
     for (int i = 0; i < s->n_layer; i++) run_layer(f, i, i ? f->branch : NULL);
     if (f->n_out > 0) {
-        column_phase norm = {.f = f,
-                             .weight = f->m->output_norm,
+        column_phase norm = {.weight = f->m->output_norm,
                              .residual = f->branch,
                              .src = f->act.f32,
                              .pick = f->out_token,
                              .width = s->n_embd,
                              .kinds = kind_bit(&f->m->output)};
-        pool_run(f->threads, column_part, &norm, f->n_out);
+        prepare_columns(f, &norm, f->n_out);
         collect_bad(f, f->out_token, f->n_out);
         run_products(f, (product_job[]){{&f->m->output, f->logits}}, 1, f->n_out);
     }
@@ -342,6 +355,11 @@ static void *carve(scratch *s, size_t n, size_t size) {
     void *p = s->base ? s->base + s->at : NULL;
     s->at += (n * size + 63) & ~(size_t)63;
     return p;
+}
+
+/* Tiles that n columns take at most: kern_tile_cols makes all but few tiles full. */
+static size_t max_tiles(size_t columns) {
+    return (columns + KERN_TILE_COLS - 1) / KERN_TILE_COLS;
 }
 
 /* Lays all scratch into s; with s->base NULL only s->at is meaningful. */
@@ -366,6 +384,8 @@ static void carve_all(forward *f, scratch *s) {
         f->act.q[kind] = carve(s, columns * widest, sizeof(int8_t));
         f->act.d[kind] = carve(s, columns * (widest / 32 + 1), sizeof(float));
         f->act.bsum[kind] = carve(s, columns * (widest / 16 + 1), sizeof(int16_t));
+        if (f->kern->tile_put)
+            f->act.tiles[kind] = carve(s, max_tiles(columns), kern_tile_bytes((kern_act_kind)kind, (int64_t)widest + 255));
     }
     f->token = carve(s, n, sizeof *f->token);
     f->pos = carve(s, n, sizeof *f->pos);
@@ -384,14 +404,15 @@ static void carve_all(forward *f, scratch *s) {
     }
 }
 
-static forward shape_scratch(const model *m, int max_tokens, int max_logits, int max_runs, int64_t max_pos, int n_threads) {
-    forward f = {.m = m, .max_tokens = max_tokens, .max_logits = max_logits, .max_runs = max_runs, .n_workers = n_threads};
+static forward shape_scratch(const model *m, const kern_ops *kern, int max_tokens, int max_logits, int max_runs, int64_t max_pos,
+                             int n_threads) {
+    forward f = {.m = m, .kern = kern, .max_tokens = max_tokens, .max_logits = max_logits, .max_runs = max_runs, .n_workers = n_threads};
     f.max_pos = (max_pos + KERN_PAGE_TOKENS - 1) / KERN_PAGE_TOKENS * KERN_PAGE_TOKENS;
     return f;
 }
 
-size_t forward_bytes(const model *m, int max_tokens, int max_logits, int64_t max_pos, int n_threads) {
-    forward f = shape_scratch(m, max_tokens, max_logits, max_logits, max_pos, n_threads);
+size_t forward_bytes(const model *m, const kern_ops *kern, int max_tokens, int max_logits, int64_t max_pos, int n_threads) {
+    forward f = shape_scratch(m, kern, max_tokens, max_logits, max_logits, max_pos, n_threads);
     scratch s = {0};
     carve_all(&f, &s);
     return s.at;
@@ -400,10 +421,9 @@ size_t forward_bytes(const model *m, int max_tokens, int max_logits, int64_t max
 forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const kern_ops *kern, pool *threads, int max_tokens, int max_logits,
                      int max_runs, int64_t max_pos, gv_err *err) {
     forward *f = gv_xmalloc(sizeof *f);
-    *f = shape_scratch(m, max_tokens, max_logits, max_runs, max_pos, pool_threads(threads));
+    *f = shape_scratch(m, kern, max_tokens, max_logits, max_runs, max_pos, pool_threads(threads));
     f->kv = kv;
     f->kv_type = kv_type;
-    f->kern = kern;
     f->threads = threads;
     f->scale = 1.0f / sqrtf((float)m->shape.head_dim);
     const int group = m->shape.n_head / m->shape.n_head_kv;

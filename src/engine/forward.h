@@ -26,7 +26,7 @@ forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const ke
                      int max_runs, int64_t max_pos, gv_err *err) GV_MUST_USE;
 void forward_free(forward *f);
 /* Bytes of scratch that forward_new would take. */
-size_t forward_bytes(const model *m, int max_tokens, int max_logits, int64_t max_pos, int n_threads);
+size_t forward_bytes(const model *m, const kern_ops *kern, int max_tokens, int max_logits, int64_t max_pos, int n_threads);
 /* Logits rows lie in order of the runs: forward_logits(f, i) for the i-th row asked for. Sums must respect the maxima of forward_new. */
 void forward_step(forward *f, step_run *runs, int n_runs);
 const float *forward_logits(const forward *f, int row);

@@ -13,6 +13,8 @@
 #if defined(__x86_64__)
 #define KERN_X86 1
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 #else
 #define KERN_X86 0
@@ -34,6 +36,7 @@ static void set_fill(kern_set set, const char *name, const kern_product_ops *p, 
         .quant32 = p->quant32,
         .quant256 = p->quant256,
         .product = p->product,
+        .tile_put = p->tile_put,
         .rmsnorm = v->rmsnorm,
         .add = v->add,
         .silu_mul = v->silu_mul,
@@ -47,7 +50,7 @@ static void set_fill(kern_set set, const char *name, const kern_product_ops *p, 
 
 #if KERN_X86
 typedef struct cpu_features {
-    bool fma, avx2_set, avx512_set;
+    bool fma, avx2_set, avx512_set, amx_set;
 } cpu_features;
 
 static uint64_t read_xcr0(void) {
@@ -60,9 +63,16 @@ static bool bit(uint32_t word, int n) {
     return word >> n & 1;
 }
 
-/* CPUID leaves 1 and 7 (Intel SDM vol. 2, CPUID); XCR0 bits: 1 SSE, 2 AVX, 5 opmask, 6 upper halves of zmm0-15, 7 zmm16-31. */
+/* Linux hands out the 8 KiB of tile registers on request, to the whole process (kernel: Documentation/arch/x86/xstate.rst). */
+static bool request_tiles(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+/* CPUID leaves 1 and 7 (Intel SDM vol. 2, CPUID); XCR0 bits: 1 SSE, 2 AVX, 5 opmask, 6 upper halves of zmm0-15, 7 zmm16-31,
+ * 17 tile configuration, 18 tile data. */
 static cpu_features detect_cpu(void) {
-    cpu_features f = {false, false, false};
+    cpu_features f = {false, false, false, false};
     uint32_t a, b, c, d, a7 = 0, b7 = 0, c7 = 0, d7 = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
     if (!bit(c, 27)) return f; /* OSXSAVE */
@@ -73,6 +83,7 @@ static cpu_features detect_cpu(void) {
     f.avx2_set = f.fma && bit(c, 29) && bit(b7, 5) && bit(b7, 8);                                /* F16C, AVX2, BMI2 */
     f.avx512_set = f.avx2_set && zmm && bit(b7, 16) && bit(b7, 17) && bit(b7, 30) && bit(b7, 31) /* F, DQ, BW, VL */
                    && bit(c7, 11);                                                               /* VNNI */
+    f.amx_set = f.avx512_set && (xcr0 >> 17 & 3) == 3 && bit(d7, 24) && bit(d7, 25) && request_tiles();
     return f;
 }
 
@@ -88,6 +99,13 @@ static void cpu_brand(char *text, size_t n) {
 }
 #endif
 
+static const kern_ops *best_set(void) {
+    static const kern_set order[] = {KERN_AMX, KERN_AVX512, KERN_AVX2, KERN_NEON};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        if (sets[order[i]].usable) return &sets[order[i]].ops;
+    return &sets[KERN_REF].ops;
+}
+
 static void sets_init(void) {
     char brand[64] = "CPU without special kernels";
     set_fill(KERN_REF, "ref", &kern_product_ref, &kern_vector_ref);
@@ -96,13 +114,12 @@ static void sets_init(void) {
     if (f.fma) set_fill(KERN_REF_FMA, "ref-fma", &kern_product_ref_fma, &kern_vector_ref_fma);
     if (f.avx2_set) set_fill(KERN_AVX2, "avx2", &kern_product_avx2, &kern_vector_avx2);
     if (f.avx512_set) set_fill(KERN_AVX512, "avx512", &kern_product_avx512, &kern_vector_avx512);
+    if (f.amx_set) set_fill(KERN_AMX, "amx", &kern_product_amx, &kern_vector_avx512);
     cpu_brand(brand, sizeof brand);
 #endif
-    snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
-             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_NEON].usable ? " neon" : "",
-             sets[KERN_AVX512].usable ? "avx512"
-             : sets[KERN_AVX2].usable ? "avx2"
-                                      : "ref");
+    snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
+             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx (INT8)" : "",
+             sets[KERN_NEON].usable ? " neon" : "", best_set()->name);
 }
 
 const kern_ops *kern_get(kern_set set) {
@@ -111,19 +128,22 @@ const kern_ops *kern_get(kern_set set) {
 }
 
 const kern_ops *kern_best(void) {
-    static const kern_set order[] = {KERN_AVX512, KERN_AVX2, KERN_NEON, KERN_REF};
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        const kern_ops *ops = kern_get(order[i]);
-        if (ops) return ops;
-    }
-    return kern_get(KERN_REF);
+    pthread_once(&sets_once, sets_init);
+    return best_set();
+}
+
+int kern_tile_cols(const kern_ops *ops, int n) {
+    enum { FEWEST = 8 }; /* below, tiles are mostly unpacking of weights */
+    if (!ops->tile_put || n < FEWEST) return 0;
+    const int n_tiles = (n + KERN_TILE_COLS - 1) / KERN_TILE_COLS; /* equal tiles: their cost goes with their columns */
+    return (n + n_tiles - 1) / n_tiles;
 }
 
 const kern_ops *kern_by_name(const char *name, gv_err *err) {
     static const struct {
         const char *name;
         kern_set set;
-    } names[] = {{"ref", KERN_REF}, {"avx2", KERN_AVX2}, {"avx512", KERN_AVX512}, {"neon", KERN_NEON}};
+    } names[] = {{"ref", KERN_REF}, {"avx2", KERN_AVX2}, {"avx512", KERN_AVX512}, {"amx", KERN_AMX}, {"neon", KERN_NEON}};
     char have[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const kern_ops *ops = kern_get(names[i].set);

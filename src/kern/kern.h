@@ -1,6 +1,6 @@
 /* Compute kernels: one table of functions per instruction set, all bit-equal (numerics contract canonical-1, ARCHITECTURE.md).
  *
- * ref is the oracle: plain C, always built.  avx2 and avx512 (VNNI) compute the same bits faster.  The table is chosen once at start
+ * ref is the oracle: plain C, always built.  avx2, avx512 (VNNI) and amx compute the same bits faster.  The table is chosen once at start
  * (kern_best) or by name (--kernels).  Kernels allocate nothing, keep no state and touch only what their arguments say; every function
  * may run on any thread over disjoint output.
  *
@@ -16,8 +16,9 @@
 
 #define KERN_GROUP       16 /* rows a packed group */
 #define KERN_PAGE_TOKENS 32 /* tokens a K/V page */
+#define KERN_TILE_COLS   16 /* most columns of a tile of activations */
 
-typedef enum kern_set { KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_SET_COUNT } kern_set;
+typedef enum kern_set { KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_AMX, KERN_NEON, KERN_SET_COUNT } kern_set;
 /* KERN_REF_FMA is ref compiled with hardware fma: the same bits, used by tests to compare the two. */
 
 /* ---- weights ------------------------------------------------------------------------------------------------------------------- */
@@ -56,7 +57,14 @@ typedef struct kern_acts {
     const int8_t *q;
     const float *d;
     const int16_t *bsum;
+    /* The same quantised columns as tiles, for sets that have tile_put: column c is slot c % tile_cols of the tile at
+     * tiles + (c / tile_cols) * kern_tile_bytes(); 64-byte aligned; unused slots of the last tile readable.  tile_cols 0: none. */
+    const uint8_t *tiles;
+    int tile_cols;
 } kern_acts;
+
+/* Bytes of a tile of columns of width k; 0 for KERN_ACT_F32. */
+size_t kern_tile_bytes(kern_act_kind kind, int64_t k);
 
 /* ---- attention ----------------------------------------------------------------------------------------------------------------- */
 
@@ -115,13 +123,16 @@ static inline float kern_bf16_to_f32(uint16_t h) {
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct kern_ops {
-    const char *name; /* "ref", "ref-fma", "avx2", "avx512", "neon" */
+    const char *name; /* "ref", "ref-fma", "avx2", "avx512", "amx", "neon" */
     kern_set set;
 
     /* Quantises one column of k floats by blocks of 32 or 256 (canonical-1, Activations).  Returns false if a value is not finite (the
      * block is then zero and the caller fails that row). */
     bool (*quant32)(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum);
     bool (*quant256)(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum);
+
+    /* Puts one quantised column (as quant32 or quant256 left it) into slot 0..15 of a tile.  NULL: this set reads plain columns only. */
+    void (*tile_put)(kern_act_kind kind, int64_t k, const int8_t *q, const float *d, const int16_t *bsum, int slot, uint8_t *tile);
 
     /* y[c*ldy + r] for all x->n columns and the rows of groups [g0, g1); rows past w->rows are not stored. x prepared as
      * kern_act_kind_of(w->type) says. */
@@ -140,11 +151,13 @@ typedef struct kern_ops {
     void (*argmax)(const float *x, int64_t n, int64_t *index, float *max, bool *finite);
 } kern_ops;
 
+/* How many columns to put into each tile when there are n: 0 for a set, or a number of columns, that is better off without tiles. */
+int kern_tile_cols(const kern_ops *ops, int n);
 /* NULL if this build or this CPU does not have the set. */
 const kern_ops *kern_get(kern_set set);
 /* The fastest set this CPU runs. */
 const kern_ops *kern_best(void);
-/* "ref|avx2|avx512|neon" to a table; GV_USAGE naming the sets this CPU has. */
+/* "ref|avx2|avx512|amx|neon" to a table; GV_USAGE naming the sets this CPU has. */
 const kern_ops *kern_by_name(const char *name, gv_err *err);
 /* One line about CPU features found and sets usable, for `gavel inspect --cpu`: text into buf of n bytes. */
 void kern_describe_cpu(char *text, size_t n);

@@ -21,6 +21,7 @@ typedef struct kern_product_ops {
     bool (*quant32)(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum);
     bool (*quant256)(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum);
     void (*product)(const kern_matrix *w, const kern_acts *x, float *y, int64_t ldy, int64_t g0, int64_t g1);
+    void (*tile_put)(kern_act_kind kind, int64_t k, const int8_t *q, const float *d, const int16_t *bsum, int slot, uint8_t *tile);
 } kern_product_ops;
 
 typedef struct kern_vector_ops {
@@ -33,7 +34,7 @@ typedef struct kern_vector_ops {
     void (*argmax)(const float *x, int64_t n, int64_t *index, float *max, bool *finite);
 } kern_vector_ops;
 
-extern const kern_product_ops kern_product_ref, kern_product_ref_fma, kern_product_avx2, kern_product_avx512;
+extern const kern_product_ops kern_product_ref, kern_product_ref_fma, kern_product_avx2, kern_product_avx512, kern_product_amx;
 extern const kern_vector_ops kern_vector_ref, kern_vector_ref_fma, kern_vector_avx2, kern_vector_avx512;
 
 /* ---- the fixed reduction and exp of canonical-1 (docs/numerics.md, Vectors and attention) ----------------------------------------- */

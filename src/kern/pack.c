@@ -91,6 +91,11 @@ bool kern_packed_size(dtype type, int64_t rows, int64_t cols, size_t *group_byte
     return gv_mul_size(*group_bytes, groups, total_bytes);
 }
 
+size_t kern_tile_bytes(kern_act_kind kind, int64_t k) {
+    if (kind == KERN_ACT_Q256) return (size_t)(k / 256) * PK_TILE_Q256;
+    return kind == KERN_ACT_Q32 ? (size_t)((k / 32 + 1) / 2) * PK_TILE_Q32 : 0;
+}
+
 /* n_rows rows (1..16) of block b, each file_row_bytes apart, into the group's record and tail. */
 static void pack_block(const layout *l, const uint8_t *src, size_t row_bytes, int n_rows, uint8_t *record, uint8_t *tail) {
     uint8_t *d = l->tail_bytes ? tail : record;

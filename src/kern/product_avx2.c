@@ -440,6 +440,6 @@ static bool quant256(const float *x, int64_t k, int8_t *q, float *d, int16_t *bs
     return ok;
 }
 
-const kern_product_ops kern_product_avx2 = {quant32, quant256, product};
+const kern_product_ops kern_product_avx2 = {quant32, quant256, product, NULL};
 
 #endif

@@ -29,6 +29,14 @@
 #define PK_Q5_K 2816 /* DM, 3 vectors scales, 8 vectors qh, 32 vectors qs */
 #define PK_Q6_K 3328 /* 32 vectors ql, 16 vectors qh, 4 vectors scales */
 
+/* Tiled activations (kern.h): for each tile of up to 16 columns and each unit of inputs
+ *   block of 256:   4 LINE of q: [64 inputs][column][64]    d [column]      sums of 32 q, int16 [column][8]
+ *   2 blocks of 32: 1 LINE of q: [column][64]               d [2][column]   sums of 32 q, float [2][column]
+ * A last single block of 32 fills half of a unit. */
+#define PK_TILE_LINE (KERN_TILE_COLS * 64)
+#define PK_TILE_Q256 (4 * PK_TILE_LINE + 64 + 256)
+#define PK_TILE_Q32  (PK_TILE_LINE + 128 + 128)
+
 /* Under the address sanitizer the unrolled wide tiles take compilers minutes; there tiles of 1 and 2 columns do the work (same bits). */
 #if defined(__SANITIZE_ADDRESS__)
 #define PK_NARROW_TILES 1

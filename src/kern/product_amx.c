@@ -1,0 +1,432 @@
+/* Products with AMX tiles (AMX-INT8 on top of the AVX-512 set): the bits of product_ref.c, many columns at a time.
+ *
+ * TDPBSSD and TDPBSUD multiply a tile of activations (up to 16 columns x 64 inputs) with a tile of weights (16 dwords of inputs x 16 rows)
+ * into exact int32 sums, 16 rows a register.  The packed layout is already a tile of weights: a VEC is one dword of each of 16 rows.
+ * Activations are copied into tiles when they are quantised (tile_put): with columns k bytes apart a tile is 16 cache lines that share a set.
+ * The float steps of canonical-1 follow in AVX-512 as in product_avx512.c.
+ *
+ *   one pair of groups (32 rows) x up to MAX_TILES tiles of columns:
+ *     for each unit of inputs (256 of a K-quant, or two blocks of 32):
+ *       weights of both groups -> tiles of bytes (16 KiB, L1)                            once for all columns
+ *       for each tile of columns:  tile products -> int32 sums (4 KiB, L1) -> float acc     the sums of a tile become floats while the
+ *     acc -> y                                                                              next tile's products run
+ *
+ * K-quants: the sub-block scale is multiplied into the weight, exactly, and the product split into two bytes, so that one chain of tile
+ * products runs over the whole block of 256: Q4_K and Q5_K split the 6-bit scale (q * (sc & 7), q * (sc >> 3); sum = lo + 8 hi), Q3_K and
+ * Q6_K the 16-bit product (low byte unsigned, high byte signed; sum = lo + 256 hi).
+ *
+ * Few columns, Q2_K (minima for each 16) and plain types go to the AVX-512 product, which has the same bits.  Stateless, any thread: the tile registers are
+ * configured at the start of a pass and released at the end of a call. */
+#include "kern/product_internal.h"
+
+#if defined(__x86_64__)
+
+#include "kern/product_avx512.h"
+
+#define MAX_TILES  8                  /* tiles a pass: acc has 16 KiB, which stay in the L1 cache */
+#define UNIT32     2                  /* blocks of 32 a unit */
+#define LINE       PK_TILE_LINE       /* also the bytes of a tile of weights */
+#define PART_BYTES (256 * KERN_GROUP) /* one byte of every weight of a block of a group: 4 tiles */
+
+/* What a pass works in: 36 KiB, most of it in the L1 cache. */
+typedef struct scratch {
+    uint8_t weights[4][PART_BYTES];              /* both groups' weights as bytes, in parts */
+    int32_t sums[4][KERN_TILE_COLS][KERN_GROUP]; /* four tiles of sums */
+    float acc[MAX_TILES * KERN_TILE_COLS][2 * KERN_GROUP];
+} scratch;
+
+/* The sums of column r in tile i. */
+INLINE __m512i sums_of(const scratch *s, int i, int r) {
+    return _mm512_load_si512(s->sums[i][r]);
+}
+
+/* One pass: a pair of groups and a span of tiles. */
+typedef struct pass {
+    const uint8_t *w[2]; /* the two groups */
+    int64_t k;
+    const uint8_t *tiles; /* first tile */
+    size_t tile_bytes;
+    int n_tiles, rows; /* columns a tile; the last may have fewer, which are computed and not stored */
+    scratch *work;
+} pass;
+
+typedef struct tile_config { /* Intel SDM vol. 1, 18.1: memory operand of LDTILECFG */
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+/* Tiles 0-3 hold sums, 4 and 5 activations, 6 and 7 weights. */
+static void configure(int columns, int inputs) {
+    tile_config c = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        c.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? inputs : 64);
+        c.rows[i] = (uint8_t)(i < 6 ? columns : inputs / 4);
+    }
+    _tile_loadconfig(&c);
+}
+
+/* Spreads the prefetch of n bytes at each of two places over the tiles of a pass. */
+typedef struct ahead {
+    const uint8_t *at[2];
+    int64_t left, lines; /* bytes; cache lines a tile */
+} ahead;
+
+INLINE ahead ahead_start(const pass *p, int64_t offset, int64_t n) {
+    return (ahead){{p->w[0] + offset, p->w[1] + offset}, n, n / 64 / p->n_tiles + 1};
+}
+
+INLINE void ahead_step(ahead *f) {
+    for (int64_t i = 0; i < f->lines && f->left > 0; i++, f->left -= 64) {
+        _mm_prefetch((const char *)f->at[0], _MM_HINT_T1);
+        _mm_prefetch((const char *)f->at[1], _MM_HINT_T1);
+        f->at[0] += 64;
+        f->at[1] += 64;
+    }
+}
+
+/* Compilers must not move stores of weight tiles below the tile loads that read them: the intrinsics do not say that they read memory. */
+INLINE void tiles_written(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
+/* ---- blocks of 32 ---- */
+
+/* Bytes of the weights of one block of one group, 8 VECs; signed. */
+INLINE void unpack32(const int type, const uint8_t *record, uint8_t *to) {
+    const int offset = type == DT_Q4_0 ? 8 : type == DT_Q5_0 ? 16 : 0;
+    UNROLL for (int j = 0; j < 8; j++)
+        _mm512_store_si512(to + j * PK_VEC, _mm512_sub_epi8(weights32(type, record, j), _mm512_set1_epi8((char)offset)));
+}
+
+typedef struct scales32 {
+    __m512 d[2][UNIT32], m[2][UNIT32];
+} scales32;
+
+/* Columns [r0, r1) of a tile whose sums are [block 0 g0, block 0 g1, block 1 g0, block 1 g1]. */
+INLINE void finish32(const bool minima, const int blocks, int r0, int r1, const uint8_t *unit, const scratch *work, const scales32 *s,
+                     float *acc) {
+    const float *d = (const float *)(unit + LINE), *sum = d + UNIT32 * KERN_TILE_COLS;
+    for (int r = r0; r < r1; r++) {
+        __m512 f0 = _mm512_load_ps(acc + 32 * r), f1 = _mm512_load_ps(acc + 32 * r + 16);
+        UNROLL for (int i = 0; i < blocks; i++) {
+            const __m512 da = _mm512_set1_ps(d[i * KERN_TILE_COLS + r]);
+            f0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums_of(work, 2 * i, r)), _mm512_mul_ps(s->d[0][i], da), f0);
+            f1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums_of(work, 2 * i + 1, r)), _mm512_mul_ps(s->d[1][i], da), f1);
+            if (minima) {
+                const __m512 a = _mm512_set1_ps(sum[i * KERN_TILE_COLS + r]);
+                f0 = _mm512_fmadd_ps(a, _mm512_mul_ps(s->m[0][i], da), f0);
+                f1 = _mm512_fmadd_ps(a, _mm512_mul_ps(s->m[1][i], da), f1);
+            }
+        }
+        _mm512_store_ps(acc + 32 * r, f0);
+        _mm512_store_ps(acc + 32 * r + 16, f1);
+    }
+}
+
+/* Sums of one block for both groups. */
+#define SUM32(C0, C1, A, a, w0, w1)                                                                                                        \
+    do {                                                                                                                                   \
+        _tile_zero(C0);                                                                                                                    \
+        _tile_zero(C1);                                                                                                                    \
+        _tile_loadd(A, a, 64);                                                                                                             \
+        _tile_loadd(6, w0, PK_VEC);                                                                                                        \
+        _tile_loadd(7, w1, PK_VEC);                                                                                                        \
+        _tile_dpbssd(C0, A, 6);                                                                                                            \
+        _tile_dpbssd(C1, A, 7);                                                                                                            \
+    } while (0)
+
+/* One unit of `blocks` (1 or 2) blocks, all tiles of the pass. */
+INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u) {
+    const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
+    const int64_t b0 = UNIT32 * u, n_blocks = p->k / 32, record = record32(type);
+    const uint8_t *w[2][UNIT32], *unit = p->tiles + u * PK_TILE_Q32;
+    scales32 s;
+    UNROLL for (int g = 0; g < 2; g++) UNROLL for (int i = 0; i < blocks; i++) {
+        const uint8_t *from = p->w[g] + (b0 + i) * record, *d = minima ? from : p->w[g] + n_blocks * record + (b0 + i) * PK_TAIL;
+        s.d[g][i] = load_halves(d);
+        if (minima) s.m[g][i] = load_halves(d + 32);
+        w[g][i] = from;
+        if (type == DT_Q8_0) continue;
+        w[g][i] = p->work->weights[g] + i * 8 * PK_VEC;
+        unpack32(type, from, p->work->weights[g] + i * 8 * PK_VEC);
+    }
+    tiles_written();
+    ahead next = ahead_start(p, (b0 + 4 * blocks) * record, blocks * record);
+    const int half = p->rows / 2;
+    float *acc = p->work->acc[0];
+    for (int t = 0; t <= p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
+        const bool sum = t < p->n_tiles;
+        const uint8_t *last = unit - p->tile_bytes;
+        float *acc_last = acc - 32 * p->rows;
+        ahead_step(&next);
+        if (sum) SUM32(0, 1, 4, unit, w[0][0], w[1][0]);
+        if (t > 0) finish32(minima, blocks, 0, half, last, p->work, &s, acc_last);
+        if (sum && blocks > 1) SUM32(2, 3, 5, unit + 32, w[0][1], w[1][1]);
+        if (t > 0) finish32(minima, blocks, half, p->rows, last, p->work, &s, acc_last);
+        if (!sum) break;
+        _tile_stored(0, p->work->sums[0], 64);
+        _tile_stored(1, p->work->sums[1], 64);
+        if (blocks == 1) continue;
+        _tile_stored(2, p->work->sums[2], 64);
+        _tile_stored(3, p->work->sums[3], 64);
+    }
+}
+
+INLINE void pass32(const int type, const pass *p) {
+    const int64_t n_blocks = p->k / 32, n_units = n_blocks / UNIT32;
+    configure(p->rows, 32);
+    for (int64_t u = 0; u < n_units; u++) unit32(type, UNIT32, p, u);
+    if (n_blocks % UNIT32) unit32(type, 1, p, n_units);
+}
+
+/* ---- K-quants ---- */
+
+typedef enum split {
+    SPLIT_SCALE,  /* lo + 8 hi, both unsigned */
+    SPLIT_PRODUCT /* lo + 256 hi, lo unsigned, hi signed */
+} split;
+
+INLINE split split_of(const int type) {
+    return type == DT_Q4_K || type == DT_Q5_K ? SPLIT_SCALE : SPLIT_PRODUCT;
+}
+
+/* Bytes v (0..63 or signed) times the int16 scale in both halves of each lane; low and high bytes of the products. */
+INLINE void split_products(__m512i v, __m512i sc, uint8_t *lo, uint8_t *hi) {
+    const __m512i even = _mm512_slli_epi16(v, 8), odd = _mm512_and_si512(v, _mm512_set1_epi16((short)0xff00));
+    /* (256 v) * sc: the low half has the product's low byte on top, the high half is the product divided by 256, rounded down */
+    const __m512i l = _mm512_or_si512(_mm512_srli_epi16(_mm512_mullo_epi16(even, sc), 8), _mm512_mullo_epi16(odd, sc));
+    const __m512i h =
+        _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaau, _mm512_mulhi_epi16(even, sc), _mm512_slli_epi16(_mm512_mulhi_epi16(odd, sc), 8));
+    _mm512_store_si512(lo, l);
+    _mm512_store_si512(hi, h);
+}
+
+/* The int32 scale of every lane in both int16 halves. */
+INLINE __m512i both_halves(__m512i v) {
+    return _mm512_or_si512(_mm512_slli_epi32(v, 16), _mm512_and_si512(v, _mm512_set1_epi32(0xffff)));
+}
+
+/* Weights of one record of one group times their sub-block scales, as bytes: lo at to, hi at to + PART_BYTES. */
+INLINE void unpack256(const int type, const uint8_t *record, const scales *sc, uint8_t *to) {
+    const split how = split_of(type);
+    const int offset = type == DT_Q6_K ? 32 : type == DT_Q3_K ? 4 : 0, per_chunk = type == DT_Q4_K || type == DT_Q5_K ? 1 : 2;
+    for (int r = 0; r < 4; r++) UNROLL for (int u = 0; u < 2; u++) {
+            const int chunk = chunk_index(type, r, u);
+            uint8_t *at = to + chunk * 8 * PK_VEC;
+            UNROLL for (int j = 0; j < 8; j++, at += PK_VEC) {
+                const __m512i s = sc->sc[chunk * per_chunk + (per_chunk == 2 ? j / 4 : 0)], v = weights256(type, record, r, u, j);
+                if (how == SPLIT_SCALE) {
+                    /* q * (sc & 7) <= 31 * 7 < 256: one 16-bit product does two bytes */
+                    _mm512_store_si512(at, _mm512_mullo_epi16(v, both_halves(_mm512_and_si512(s, _mm512_set1_epi32(7)))));
+                    _mm512_store_si512(at + PART_BYTES, _mm512_mullo_epi16(v, both_halves(_mm512_srli_epi32(s, 3))));
+                } else {
+                    split_products(_mm512_sub_epi8(v, _mm512_set1_epi8((char)offset)), both_halves(s), at, at + PART_BYTES);
+                }
+            }
+        }
+}
+
+typedef struct scales256 {
+    __m512 d[2], m[2];
+    __m512i pair[2][4];
+} scales256;
+
+/* Columns [r0, r1) of a tile whose sums are [lo g0, lo g1, hi g0, hi g1]. */
+INLINE void finish256(const int type, int r0, int r1, const uint8_t *unit, const scratch *work, const scales256 *s, float *acc) {
+    const bool minima = type == DT_Q4_K || type == DT_Q5_K;
+    const split how = split_of(type);
+    const float *d = (const float *)(unit + 4 * LINE);
+    const int16_t *bsum = (const int16_t *)(unit + 4 * LINE + 64);
+    for (int r = r0; r < r1; r++) {
+        const __m512 da = _mm512_set1_ps(d[r]);
+        __m512i m[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        if (minima) {
+            UNROLL for (int i = 0; i < 4; i++) {
+                const __m512i pair = broadcast_dword(bsum + 8 * r + 2 * i);
+                m[0] = _mm512_dpwssd_epi32(m[0], s->pair[0][i], pair);
+                m[1] = _mm512_dpwssd_epi32(m[1], s->pair[1][i], pair);
+            }
+        }
+        UNROLL for (int g = 0; g < 2; g++) {
+            __m512i sum = sums_of(work, g, r);
+            const __m512i hi = sums_of(work, 2 + g, r);
+            sum = _mm512_add_epi32(sum, _mm512_slli_epi32(hi, how == SPLIT_SCALE ? 3 : 8));
+            __m512 f = _mm512_load_ps(acc + 32 * r + 16 * g);
+            f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(s->d[g], da), f);
+            if (minima) f = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(m[g]), _mm512_mul_ps(s->m[g], da), f);
+            _mm512_store_ps(acc + 32 * r + 16 * g, f);
+        }
+    }
+}
+
+/* 64 inputs of a unit: sums [lo g0, lo g1, hi g0, hi g1] += products. */
+#define SUM256(how, A, a, w0, w1)                                                                                                          \
+    do {                                                                                                                                   \
+        _tile_loadd(A, a, 64);                                                                                                             \
+        _tile_loadd(6, w0, PK_VEC);                                                                                                        \
+        _tile_dpbsud(0, A, 6);                                                                                                             \
+        _tile_loadd(7, w1, PK_VEC);                                                                                                        \
+        _tile_dpbsud(1, A, 7);                                                                                                             \
+        _tile_loadd(6, (w0) + PART_BYTES, PK_VEC);                                                                                         \
+        if (how == SPLIT_SCALE)                                                                                                            \
+            _tile_dpbsud(2, A, 6);                                                                                                         \
+        else                                                                                                                               \
+            _tile_dpbssd(2, A, 6);                                                                                                         \
+        _tile_loadd(7, (w1) + PART_BYTES, PK_VEC);                                                                                         \
+        if (how == SPLIT_SCALE)                                                                                                            \
+            _tile_dpbsud(3, A, 7);                                                                                                         \
+        else                                                                                                                               \
+            _tile_dpbssd(3, A, 7);                                                                                                         \
+    } while (0)
+
+/* One block of 256, all tiles of the pass, its weights unpacked in bytes. */
+INLINE void unit256(const int type, const pass *p, int64_t b, const scales256 *s) {
+    const split how = split_of(type);
+    const int64_t record = record256(type);
+    const int quarter = (p->rows + 3) / 4, r[5] = {0, quarter, 2 * quarter, p->rows < 3 * quarter ? p->rows : 3 * quarter, p->rows};
+    const uint8_t *unit = p->tiles + b * PK_TILE_Q256;
+    const uint8_t *w0 = p->work->weights[0], *w1 = p->work->weights[2];
+    ahead next = ahead_start(p, (b + 2) * record, record);
+    float *acc = p->work->acc[0];
+    for (int t = 0; t <= p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
+        const bool sum = t < p->n_tiles;
+        const uint8_t *last = unit - p->tile_bytes;
+        float *acc_last = acc - 32 * p->rows;
+        ahead_step(&next);
+        if (sum) {
+            _tile_zero(0);
+            _tile_zero(1);
+            _tile_zero(2);
+            _tile_zero(3);
+            SUM256(how, 4, unit, w0, w1);
+        }
+        if (t > 0) finish256(type, r[0], r[1], last, p->work, s, acc_last);
+        if (sum) SUM256(how, 5, unit + LINE, w0 + LINE, w1 + LINE);
+        if (t > 0) finish256(type, r[1], r[2], last, p->work, s, acc_last);
+        if (sum) SUM256(how, 4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE);
+        if (t > 0) finish256(type, r[2], r[3], last, p->work, s, acc_last);
+        if (sum) SUM256(how, 5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE);
+        if (t > 0) finish256(type, r[3], r[4], last, p->work, s, acc_last);
+        if (!sum) break;
+        _tile_stored(0, p->work->sums[0], 64);
+        _tile_stored(1, p->work->sums[1], 64);
+        _tile_stored(2, p->work->sums[2], 64);
+        _tile_stored(3, p->work->sums[3], 64);
+    }
+}
+
+INLINE void pass256(const int type, const pass *p) {
+    const bool minima = type == DT_Q4_K || type == DT_Q5_K;
+    const int64_t n_blocks = p->k / 256, record = record256(type);
+    configure(p->rows, 64);
+    for (int64_t b = 0; b < n_blocks; b++) {
+        scales256 s;
+        UNROLL for (int g = 0; g < 2; g++) {
+            const uint8_t *from = p->w[g] + b * record, *d = minima ? from : p->w[g] + n_blocks * record + b * PK_TAIL;
+            scales sc;
+            load_scales(type, from, &sc);
+            unpack256(type, from, &sc, p->work->weights[2 * g]);
+            s.d[g] = load_halves(d);
+            if (minima) s.m[g] = load_halves(d + 32);
+            UNROLL for (int i = 0; i < 4; i++) s.pair[g][i] = sc.pair[i];
+        }
+        tiles_written();
+        unit256(type, p, b, &s);
+    }
+}
+
+/* ---- dispatch ---- */
+
+typedef void pass_fn(const pass *p);
+
+#define PASS(body, type)                                                                                                                   \
+    static __attribute__((noinline)) void pass_##type(const pass *p) {                                                                     \
+        body(DT_##type, p);                                                                                                                \
+    }
+PASS(pass32, Q4_0)
+PASS(pass32, Q4_1)
+PASS(pass32, Q5_0)
+PASS(pass32, Q5_1)
+PASS(pass32, Q8_0)
+PASS(pass256, Q3_K)
+PASS(pass256, Q4_K)
+PASS(pass256, Q5_K)
+PASS(pass256, Q6_K)
+
+/* NULL: Q2_K and plain types. */
+static pass_fn *const passes[DT_COUNT] = {
+    [DT_Q4_0] = pass_Q4_0, [DT_Q4_1] = pass_Q4_1, [DT_Q5_0] = pass_Q5_0, [DT_Q5_1] = pass_Q5_1, [DT_Q8_0] = pass_Q8_0,
+    [DT_Q3_K] = pass_Q3_K, [DT_Q4_K] = pass_Q4_K, [DT_Q5_K] = pass_Q5_K, [DT_Q6_K] = pass_Q6_K,
+};
+
+/* One pair of groups against tiles [t0, t0 + n_tiles). */
+static void product_pair(const kern_matrix *w, const kern_acts *x, int64_t g, bool two, int t0, int n_tiles, float *y, int64_t ldy) {
+    _Alignas(64) scratch work;
+    const uint8_t *group = w->data + (size_t)g * w->group_bytes;
+    const size_t tile_bytes = kern_tile_bytes(kern_act_kind_of(w->type), x->k);
+    const pass p = {.w = {group, group + (two ? w->group_bytes : 0)},
+                    .k = x->k,
+                    .tiles = x->tiles + (size_t)t0 * tile_bytes,
+                    .tile_bytes = tile_bytes,
+                    .n_tiles = n_tiles,
+                    .rows = x->tile_cols,
+                    .work = &work};
+    memset(work.acc, 0, (size_t)(n_tiles * x->tile_cols) * sizeof *work.acc);
+    passes[w->type](&p);
+    const __mmask16 m0 = rows_mask(w, g), m1 = two ? rows_mask(w, g + 1) : 0;
+    const int c0 = t0 * x->tile_cols, c1 = c0 + n_tiles * x->tile_cols < x->n ? c0 + n_tiles * x->tile_cols : x->n;
+    for (int c = c0; c < c1; c++) {
+        float *to = y + c * ldy + g * KERN_GROUP, *from = work.acc[c - c0];
+        _mm512_mask_storeu_ps(to, m0, _mm512_load_ps(from));
+        _mm512_mask_storeu_ps(to + 16, m1, _mm512_load_ps(from + 16));
+    }
+}
+
+static void product(const kern_matrix *w, const kern_acts *x, float *y, int64_t ldy, int64_t g0, int64_t g1) {
+    if (!x->tile_cols || !passes[w->type]) {
+        kern_product_avx512.product(w, x, y, ldy, g0, g1);
+        return;
+    }
+    const int n_tiles = (x->n + x->tile_cols - 1) / x->tile_cols, n_spans = (n_tiles + MAX_TILES - 1) / MAX_TILES;
+    for (int i = 0; i < n_spans; i++) {
+        const int from = n_tiles * i / n_spans, to = n_tiles * (i + 1) / n_spans;
+        for (int64_t g = g0; g < g1; g += 2) product_pair(w, x, g, g + 1 < g1, from, to - from, y, ldy);
+    }
+    _tile_release();
+}
+
+/* ---- activations ---- */
+
+static void tile_put(kern_act_kind kind, int64_t k, const int8_t *q, const float *d, const int16_t *bsum, int slot, uint8_t *tile) {
+    if (kind == KERN_ACT_Q256) {
+        for (int64_t b = 0; b < k / 256; b++, q += 256, bsum += 16, tile += PK_TILE_Q256) {
+            for (int i = 0; i < 4; i++) _mm512_store_si512(tile + i * LINE + slot * 64, _mm512_loadu_si512(q + 64 * i));
+            memcpy(tile + 4 * LINE + 4 * slot, d + b, sizeof *d);
+            const __m256i by16 = _mm256_loadu_si256((const __m256i *)bsum);
+            _mm_store_si128((__m128i *)(tile + 4 * LINE + 64 + 16 * slot), /* at most 4,064 */
+                            _mm256_cvtepi32_epi16(_mm256_madd_epi16(by16, _mm256_set1_epi16(1))));
+        }
+        return;
+    }
+    for (int64_t b = 0; b < k / 32; b++) {
+        uint8_t *unit = tile + (b / UNIT32) * PK_TILE_Q32;
+        const int i = (int)(b % UNIT32);
+        const float sum = (float)(bsum[2 * b] + bsum[2 * b + 1]);
+        memcpy(unit + slot * 64 + 32 * i, q + 32 * b, 32);
+        memcpy(unit + LINE + (i * KERN_TILE_COLS + slot) * 4, d + b, sizeof *d);
+        memcpy(unit + LINE + 128 + (i * KERN_TILE_COLS + slot) * 4, &sum, sizeof sum);
+    }
+}
+
+static bool quant32(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum) {
+    return kern_product_avx512.quant32(x, k, q, d, bsum);
+}
+
+static bool quant256(const float *x, int64_t k, int8_t *q, float *d, int16_t *bsum) {
+    return kern_product_avx512.quant256(x, k, q, d, bsum);
+}
+
+const kern_product_ops kern_product_amx = {quant32, quant256, product, tile_put};
+
+#endif
