@@ -9,7 +9,7 @@
  *     for each unit of inputs (256 of a K-quant, or two blocks of 32):
  *       weights of both groups -> tiles of bytes (16 KiB, L1)                            once for all columns
  *       for each tile of columns:  tile products -> int32 sums (4 KiB, L1) -> float acc     the sums of a tile become floats while the
- *     acc -> y                                                                              next tile's products run
+ *     acc -> y                                                                              next tile's products, or its unpacking, run
  *
  * K-quants: the sub-block scale is multiplied into the weight, exactly, and the product split into two bytes, so that one chain of tile
  * products runs over the whole block of 256: Q4_K and Q5_K split the 6-bit scale (q * (sc & 7), q * (sc >> 3); sum = lo + 8 hi), Q3_K and
@@ -136,16 +136,22 @@ INLINE void finish32(const bool minima, const int blocks, int r0, int r1, const 
         _tile_dpbssd(C1, A, 7);                                                                                                            \
     } while (0)
 
-/* One unit of `blocks` (1 or 2) blocks, all tiles of the pass. */
-INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u) {
+/* A tile whose sums are stored and still to be added to acc; the sums of the next tile run meanwhile. */
+typedef struct tile_done {
+    const uint8_t *unit; /* its activations; NULL: none */
+    float *acc;
+} tile_done;
+
+/* One unit of `blocks` (1 or 2) blocks, all tiles of the pass.  Finishes *done (a tile of as many blocks, with scales *s_done) and leaves its
+ * own last tile there. */
+INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u, scales32 *s, tile_done *done, const scales32 *s_done) {
     const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
     const int64_t b0 = UNIT32 * u, n_blocks = p->k / 32, record = record32(type);
     const uint8_t *w[2][UNIT32], *unit = p->tiles + u * PK_TILE_Q32;
-    scales32 s;
     UNROLL for (int g = 0; g < 2; g++) UNROLL for (int i = 0; i < blocks; i++) {
         const uint8_t *from = p->w[g] + (b0 + i) * record, *d = minima ? from : p->w[g] + n_blocks * record + (b0 + i) * PK_TAIL;
-        s.d[g][i] = load_halves(d);
-        if (minima) s.m[g][i] = load_halves(d + 32);
+        s->d[g][i] = load_halves(d);
+        if (minima) s->m[g][i] = load_halves(d + 32);
         w[g][i] = from;
         if (type == DT_Q8_0) continue;
         w[g][i] = p->work->weights[g] + i * 8 * PK_VEC;
@@ -155,29 +161,35 @@ INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u) {
     ahead next = ahead_start(p, (b0 + 4 * blocks) * record, blocks * record);
     const int half = p->rows / 2;
     float *acc = p->work->acc[0];
-    for (int t = 0; t <= p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
-        const bool sum = t < p->n_tiles;
-        const uint8_t *last = unit - p->tile_bytes;
-        float *acc_last = acc - 32 * p->rows;
+    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
         ahead_step(&next);
-        if (sum) SUM32(0, 1, 4, unit, w[0][0], w[1][0]);
-        if (t > 0) finish32(minima, blocks, 0, half, last, p->work, &s, acc_last);
-        if (sum && blocks > 1) SUM32(2, 3, 5, unit + 32, w[0][1], w[1][1]);
-        if (t > 0) finish32(minima, blocks, half, p->rows, last, p->work, &s, acc_last);
-        if (!sum) break;
+        SUM32(0, 1, 4, unit, w[0][0], w[1][0]);
+        if (done->unit) finish32(minima, blocks, 0, half, done->unit, p->work, s_done, done->acc);
+        if (blocks > 1) SUM32(2, 3, 5, unit + 32, w[0][1], w[1][1]);
+        if (done->unit) finish32(minima, blocks, half, p->rows, done->unit, p->work, s_done, done->acc);
         _tile_stored(0, p->work->sums[0], 64);
         _tile_stored(1, p->work->sums[1], 64);
-        if (blocks == 1) continue;
-        _tile_stored(2, p->work->sums[2], 64);
-        _tile_stored(3, p->work->sums[3], 64);
+        if (blocks > 1) {
+            _tile_stored(2, p->work->sums[2], 64);
+            _tile_stored(3, p->work->sums[3], 64);
+        }
+        *done = (tile_done){unit, acc};
+        s_done = s;
     }
 }
 
 INLINE void pass32(const int type, const pass *p) {
+    const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
     const int64_t n_blocks = p->k / 32, n_units = n_blocks / UNIT32;
+    scales32 s[2]; /* of even and odd units */
+    tile_done done = {NULL, NULL};
     configure(p->rows, 32);
-    for (int64_t u = 0; u < n_units; u++) unit32(type, UNIT32, p, u);
-    if (n_blocks % UNIT32) unit32(type, 1, p, n_units);
+    for (int64_t u = 0; u < n_units; u++) unit32(type, UNIT32, p, u, &s[u & 1], &done, &s[~u & 1]);
+    if (done.unit) finish32(minima, UNIT32, 0, p->rows, done.unit, p->work, &s[~n_units & 1], done.acc);
+    if (n_blocks % UNIT32 == 0) return;
+    done.unit = NULL;
+    unit32(type, 1, p, n_units, &s[0], &done, &s[1]);
+    finish32(minima, 1, 0, p->rows, done.unit, p->work, &s[0], done.acc);
 }
 
 /* ---- K-quants ---- */
@@ -280,60 +292,63 @@ INLINE void finish256(const int type, int r0, int r1, const uint8_t *unit, const
             _tile_dpbssd(3, A, 7);                                                                                                         \
     } while (0)
 
-/* One block of 256, all tiles of the pass, its weights unpacked in bytes. */
-INLINE void unit256(const int type, const pass *p, int64_t b, const scales256 *s) {
+/* Unpacks the weights of block b of both groups. */
+INLINE void prepare256(const int type, const pass *p, int64_t b, scales256 *s) {
+    const bool minima = type == DT_Q4_K || type == DT_Q5_K;
+    const int64_t n_blocks = p->k / 256, record = record256(type);
+    UNROLL for (int g = 0; g < 2; g++) {
+        const uint8_t *from = p->w[g] + b * record, *d = minima ? from : p->w[g] + n_blocks * record + b * PK_TAIL;
+        scales sc;
+        load_scales(type, from, &sc);
+        unpack256(type, from, &sc, p->work->weights[2 * g]);
+        s->d[g] = load_halves(d);
+        if (minima) s->m[g] = load_halves(d + 32);
+        UNROLL for (int i = 0; i < 4; i++) s->pair[g][i] = sc.pair[i];
+    }
+    tiles_written();
+}
+
+/* One block of 256, all tiles of the pass, its weights unpacked.  Finishes *done (scales *s_done) and leaves its own last tile there. */
+INLINE void unit256(const int type, const pass *p, int64_t b, const scales256 *s, tile_done *done, const scales256 *s_done) {
     const split how = split_of(type);
     const int64_t record = record256(type);
-    const int quarter = (p->rows + 3) / 4, r[5] = {0, quarter, 2 * quarter, p->rows < 3 * quarter ? p->rows : 3 * quarter, p->rows};
-    const uint8_t *unit = p->tiles + b * PK_TILE_Q256;
-    const uint8_t *w0 = p->work->weights[0], *w1 = p->work->weights[2];
+    const int r1 = (p->rows + 3) / 4, r2 = (p->rows + 1) / 2, r3 = r1 + r2 < p->rows ? r1 + r2 : p->rows;
+    const uint8_t *unit = p->tiles + b * PK_TILE_Q256, *w0 = p->work->weights[0], *w1 = p->work->weights[2];
     ahead next = ahead_start(p, (b + 2) * record, record);
     float *acc = p->work->acc[0];
-    for (int t = 0; t <= p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
-        const bool sum = t < p->n_tiles;
-        const uint8_t *last = unit - p->tile_bytes;
-        float *acc_last = acc - 32 * p->rows;
+    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
         ahead_step(&next);
-        if (sum) {
-            _tile_zero(0);
-            _tile_zero(1);
-            _tile_zero(2);
-            _tile_zero(3);
-            SUM256(how, 4, unit, w0, w1);
-        }
-        if (t > 0) finish256(type, r[0], r[1], last, p->work, s, acc_last);
-        if (sum) SUM256(how, 5, unit + LINE, w0 + LINE, w1 + LINE);
-        if (t > 0) finish256(type, r[1], r[2], last, p->work, s, acc_last);
-        if (sum) SUM256(how, 4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE);
-        if (t > 0) finish256(type, r[2], r[3], last, p->work, s, acc_last);
-        if (sum) SUM256(how, 5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE);
-        if (t > 0) finish256(type, r[3], r[4], last, p->work, s, acc_last);
-        if (!sum) break;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        SUM256(how, 4, unit, w0, w1);
+        if (done->unit) finish256(type, 0, r1, done->unit, p->work, s_done, done->acc);
+        SUM256(how, 5, unit + LINE, w0 + LINE, w1 + LINE);
+        if (done->unit) finish256(type, r1, r2, done->unit, p->work, s_done, done->acc);
+        SUM256(how, 4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE);
+        if (done->unit) finish256(type, r2, r3, done->unit, p->work, s_done, done->acc);
+        SUM256(how, 5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE);
+        if (done->unit) finish256(type, r3, p->rows, done->unit, p->work, s_done, done->acc);
         _tile_stored(0, p->work->sums[0], 64);
         _tile_stored(1, p->work->sums[1], 64);
         _tile_stored(2, p->work->sums[2], 64);
         _tile_stored(3, p->work->sums[3], 64);
+        *done = (tile_done){unit, acc};
+        s_done = s;
     }
 }
 
 INLINE void pass256(const int type, const pass *p) {
-    const bool minima = type == DT_Q4_K || type == DT_Q5_K;
-    const int64_t n_blocks = p->k / 256, record = record256(type);
+    const int64_t n_blocks = p->k / 256;
+    scales256 s[2]; /* of even and odd blocks */
+    tile_done done = {NULL, NULL};
     configure(p->rows, 64);
     for (int64_t b = 0; b < n_blocks; b++) {
-        scales256 s;
-        UNROLL for (int g = 0; g < 2; g++) {
-            const uint8_t *from = p->w[g] + b * record, *d = minima ? from : p->w[g] + n_blocks * record + b * PK_TAIL;
-            scales sc;
-            load_scales(type, from, &sc);
-            unpack256(type, from, &sc, p->work->weights[2 * g]);
-            s.d[g] = load_halves(d);
-            if (minima) s.m[g] = load_halves(d + 32);
-            UNROLL for (int i = 0; i < 4; i++) s.pair[g][i] = sc.pair[i];
-        }
-        tiles_written();
-        unit256(type, p, b, &s);
+        prepare256(type, p, b, &s[b & 1]);
+        unit256(type, p, b, &s[b & 1], &done, &s[~b & 1]);
     }
+    finish256(type, 0, p->rows, done.unit, p->work, &s[~n_blocks & 1], done.acc);
 }
 
 /* ---- dispatch ---- */
