@@ -73,7 +73,7 @@ typedef struct ahead {
 } ahead;
 
 INLINE ahead ahead_start(const pass *p, int64_t offset, int64_t n) {
-    return (ahead){{p->w[0] + offset, p->w[1] + offset}, n, n / 64 / p->n_tiles + 1};
+    return (ahead){{p->w[0] + offset, p->w[1] + offset}, n, n / 64 / (4 * p->n_tiles) + 1};
 }
 
 INLINE void ahead_step(ahead *f) {
@@ -317,18 +317,21 @@ INLINE void unit256(const int type, const pass *p, int64_t b, const scales256 *s
     ahead next = ahead_start(p, (b + 2) * record, record);
     float *acc = p->work->acc[0];
     for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
-        ahead_step(&next);
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
         SUM256(how, 4, unit, w0, w1);
+        ahead_step(&next);
         if (done->unit) finish256(type, 0, r1, done->unit, p->work, s_done, done->acc);
         SUM256(how, 5, unit + LINE, w0 + LINE, w1 + LINE);
+        ahead_step(&next);
         if (done->unit) finish256(type, r1, r2, done->unit, p->work, s_done, done->acc);
         SUM256(how, 4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE);
+        ahead_step(&next);
         if (done->unit) finish256(type, r2, r3, done->unit, p->work, s_done, done->acc);
         SUM256(how, 5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE);
+        ahead_step(&next);
         if (done->unit) finish256(type, r3, p->rows, done->unit, p->work, s_done, done->acc);
         _tile_stored(0, p->work->sums[0], 64);
         _tile_stored(1, p->work->sums[1], 64);
