@@ -56,6 +56,12 @@ typedef struct tile_config { /* Intel SDM vol. 1, 18.1: memory operand of LDTILE
     uint8_t rows[16];
 } tile_config;
 
+/* Stores must not move below the tile loads, or the configuration, that read them: GCC 12's intrinsics do not tell the compiler that they read
+ * all of it. */
+INLINE void tiles_written(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
 /* Tiles 0-3 hold sums, 4 and 5 activations, 6 and 7 weights. */
 static void configure(int columns, int inputs) {
     tile_config c = {.palette = 1};
@@ -63,6 +69,7 @@ static void configure(int columns, int inputs) {
         c.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? inputs : 64);
         c.rows[i] = (uint8_t)(i < 6 ? columns : inputs / 4);
     }
+    tiles_written();
     _tile_loadconfig(&c);
 }
 
@@ -83,11 +90,6 @@ INLINE void ahead_step(ahead *f) {
         f->at[0] += 64;
         f->at[1] += 64;
     }
-}
-
-/* Compilers must not move stores of weight tiles below the tile loads that read them: the intrinsics do not say that they read memory. */
-INLINE void tiles_written(void) {
-    __asm__ volatile("" ::: "memory");
 }
 
 /* ---- blocks of 32 ---- */
