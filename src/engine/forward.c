@@ -195,6 +195,12 @@ static void rope_and_store(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
+/* Floats from one query's scores to the next one's.  A multiple of a page of memory would put the scores of all queries at a key into one set
+ * of the L1 cache (32 queries, 500 keys: 194 instead of 230 GFLOP/s). */
+static size_t score_stride(const forward *f) {
+    return (size_t)f->max_pos + 16;
+}
+
 /* Queries of kv head `head_kv` for one block of tokens; heads [h0, h1) of the group that shares it. */
 static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, attn_scratch *w) {
     const model_shape *s = &f->m->shape;
@@ -211,7 +217,7 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
                    .v_page = w->v_page,
                    .scale = f->scale,
                    .scratch = w->scores,
-                   .scratch_stride = (size_t)f->max_pos};
+                   .scratch_stride = score_stride(f)};
     int last_pos = 0;
     for (int t = t0; t < t0 + f->tokens_a_block && t < f->n_tokens && f->run_of[t] == run_index; t++) {
         last_pos = f->pos[t];
@@ -397,7 +403,7 @@ static void carve_all(forward *f, scratch *s) {
     f->worker = carve(s, (size_t)f->n_workers, sizeof *f->worker);
     for (int i = 0; i < f->n_workers; i++) {
         attn_scratch w = {0};
-        w.scores = carve(s, QUERIES_A_BLOCK * (size_t)f->max_pos, sizeof(float));
+        w.scores = carve(s, QUERIES_A_BLOCK * score_stride(f), sizeof(float));
         w.k_page = carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.k_page);
         w.v_page = carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.v_page);
         if (s->base) f->worker[i] = w;
