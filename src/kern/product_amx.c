@@ -205,20 +205,30 @@ INLINE split split_of(const int type) {
     return type == DT_Q4_K || type == DT_Q5_K ? SPLIT_SCALE : SPLIT_PRODUCT;
 }
 
-/* Bytes v (0..63 or signed) times the int16 scale in both halves of each lane; low and high bytes of the products. */
-INLINE void split_products(__m512i v, __m512i sc, uint8_t *lo, uint8_t *hi) {
-    const __m512i even = _mm512_slli_epi16(v, 8), odd = _mm512_and_si512(v, _mm512_set1_epi16((short)0xff00));
-    /* (256 v) * sc: the low half has the product's low byte on top, the high half is the product divided by 256, rounded down */
-    const __m512i l = _mm512_or_si512(_mm512_srli_epi16(_mm512_mullo_epi16(even, sc), 8), _mm512_mullo_epi16(odd, sc));
-    const __m512i h =
-        _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaau, _mm512_mulhi_epi16(even, sc), _mm512_slli_epi16(_mm512_mulhi_epi16(odd, sc), 8));
-    _mm512_store_si512(lo, l);
-    _mm512_store_si512(hi, h);
-}
-
 /* The int32 scale of every lane in both int16 halves. */
 INLINE __m512i both_halves(__m512i v) {
     return _mm512_or_si512(_mm512_slli_epi32(v, 16), _mm512_and_si512(v, _mm512_set1_epi32(0xffff)));
+}
+
+/* What multiplies the even and the odd bytes of each int16 by a sub-block's scale, and offset times the scale. */
+typedef struct split_scale {
+    __m512i even, odd, offset;
+} split_scale;
+
+INLINE split_scale split_scale_of(__m512i sc, const int offset) {
+    const __m512i s = both_halves(sc);
+    return (split_scale){_mm512_and_si512(s, _mm512_set1_epi16(0xff)), _mm512_slli_epi16(s, 8),
+                         _mm512_mullo_epi16(s, _mm512_set1_epi16((short)offset))};
+}
+
+/* (v - offset) * scale of bytes v: the low bytes to lo, the high bytes to hi. */
+INLINE void split_products(__m512i v, const split_scale *s, uint8_t *lo, uint8_t *hi) {
+    const __mmask64 odd = 0xaaaaaaaaaaaaaaaau;
+    /* one factor of each pair is 0; |products| <= 63 * 128 */
+    const __m512i e = _mm512_sub_epi16(_mm512_maddubs_epi16(v, s->even), s->offset);
+    const __m512i o = _mm512_sub_epi16(_mm512_maddubs_epi16(v, s->odd), s->offset);
+    _mm512_store_si512(lo, _mm512_mask_blend_epi8(odd, e, _mm512_slli_epi16(o, 8)));
+    _mm512_store_si512(hi, _mm512_mask_blend_epi8(odd, _mm512_srli_epi16(e, 8), o));
 }
 
 /* Weights of one record of one group times their sub-block scales, as bytes: lo at to, hi at to + PART_BYTES. */
@@ -228,14 +238,19 @@ INLINE void unpack256(const int type, const uint8_t *record, const scales *sc, u
     for (int r = 0; r < 4; r++) UNROLL for (int u = 0; u < 2; u++) {
             const int chunk = chunk_index(type, r, u);
             uint8_t *at = to + chunk * 8 * PK_VEC;
-            UNROLL for (int j = 0; j < 8; j++, at += PK_VEC) {
-                const __m512i s = sc->sc[chunk * per_chunk + (per_chunk == 2 ? j / 4 : 0)], v = weights256(type, record, r, u, j);
-                if (how == SPLIT_SCALE) {
-                    /* q * (sc & 7) <= 31 * 7 < 256: one 16-bit product does two bytes */
-                    _mm512_store_si512(at, _mm512_mullo_epi16(v, both_halves(_mm512_and_si512(s, _mm512_set1_epi32(7)))));
-                    _mm512_store_si512(at + PART_BYTES, _mm512_mullo_epi16(v, both_halves(_mm512_srli_epi32(s, 3))));
-                } else {
-                    split_products(_mm512_sub_epi8(v, _mm512_set1_epi8((char)offset)), both_halves(s), at, at + PART_BYTES);
+            UNROLL for (int half = 0; half < 2; half++) {
+                const __m512i s = sc->sc[chunk * per_chunk + (per_chunk == 2 ? half : 0)];
+                const __m512i low = both_halves(_mm512_and_si512(s, _mm512_set1_epi32(7))), high = both_halves(_mm512_srli_epi32(s, 3));
+                const split_scale both = split_scale_of(s, offset);
+                UNROLL for (int j = 4 * half; j < 4 * half + 4; j++, at += PK_VEC) {
+                    const __m512i v = weights256(type, record, r, u, j);
+                    if (how == SPLIT_SCALE) {
+                        /* q * (sc & 7) <= 31 * 7 < 256: one 16-bit product does two bytes */
+                        _mm512_store_si512(at, _mm512_mullo_epi16(v, low));
+                        _mm512_store_si512(at + PART_BYTES, _mm512_mullo_epi16(v, high));
+                    } else {
+                        split_products(v, &both, at, at + PART_BYTES);
+                    }
                 }
             }
         }
