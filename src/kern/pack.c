@@ -5,7 +5,7 @@
  * dword of elements into place.
  *
  * Loading a model packs gigabytes, so whole groups go through transposes of 4 rows x 4 dwords (or 8 x 8 halves) in 16-byte vectors, which
- * every CPU we run on has: 7 to 10 GB/s a core from memory that is already there.  The last group of a matrix, if it has fewer than 16 rows,
+ * every CPU we run on has (docs/SPEED.md).  The last group of a matrix, if it has fewer than 16 rows,
  * goes dword by dword.  Pure functions; packing is safe on any threads over disjoint groups. */
 #include "base/mem.h"
 #include "kern/product_internal.h"
