@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -40,14 +40,15 @@ _gavel() {
         --out|-o) _gavel_files; return ;;
         --keep) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     render)
         case $prev in
@@ -81,7 +82,7 @@ _gavel() {
         --positions) mapfile -t COMPREPLY < <(compgen -W 'all last' -- "$cur"); return ;;
         --out|-o) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;
@@ -99,6 +100,21 @@ _gavel() {
         --out|-o) _gavel_files; return ;;
         esac
         options='--out --all --help'
+        ;;
+    verify)
+        case $prev in
+        --rows) return ;;
+        --input|-i) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --chat-template) _gavel_files; return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
+        --max-batch) return ;;
+        esac
+        options='--rows --input --quiet --model --chat-template --threads --kernels --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     esac
     case $cur in

@@ -21,6 +21,12 @@
 
 enum { WRITE_BUFFER = 1 << 16, READ_CHUNK = 1 << 16 };
 
+static file_id id_of(const struct stat *st) {
+    return (file_id){(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+                     (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+                     (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec};
+}
+
 bool file_map_open(file_map *m, const char *path, gv_err *err) {
     *m = (file_map){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -40,7 +46,7 @@ bool file_map_open(file_map *m, const char *path, gv_err *err) {
         if (p == MAP_FAILED) {
             gv_fail_errno(err, "cannot map %s", path);
         } else {
-            *m = (file_map){p, (size_t)st.st_size};
+            *m = (file_map){p, (size_t)st.st_size, id_of(&st)};
             ok = true;
         }
     }

@@ -7,10 +7,17 @@
 
 #include <stdio.h>
 
+/* Which file it is, and in which state: another file, or a change of this one, gives another file_id. */
+typedef struct file_id {
+    uint64_t dev, ino, size;
+    int64_t mtime_ns, ctime_ns;
+} file_id;
+
 /* A file mapped read-only.  Truncating it elsewhere while mapped is a fault we cannot catch; documented in README's limits. */
 typedef struct file_map {
     const uint8_t *p; /* NULL for an empty file */
     size_t n;
+    file_id id;
 } file_map;
 
 bool file_map_open(file_map *m, const char *path, gv_err *err) GV_MUST_USE;

@@ -2,6 +2,7 @@
 #ifndef GAVEL_CLI_COMMANDS_H
 #define GAVEL_CLI_COMMANDS_H
 
+#include "base/log.h"
 #include "base/opt.h"
 #include "lm/lm.h"
 
@@ -15,7 +16,8 @@ enum exit_code {
     EXIT_SIGNAL = 128,   /* plus the signal's number; resumable */
 };
 
-extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export;
+extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export,
+    command_verify;
 /* All of them, in the order of --help. */
 extern const opt_command *const commands[];
 extern const size_t n_commands;
@@ -31,7 +33,7 @@ bool cli_is_journal(const char *path);
 
 /* Options of every command that opens a model. */
 typedef struct model_opts {
-    const char *model, *chat_template, *kernels, *kv;
+    const char *model, *chat_template, *kernels, *kv, *weights_cache;
     int64_t threads, max_batch, ctx, memory, prompt_chunk;
     bool no_prefix_cache;
 } model_opts;
@@ -44,33 +46,44 @@ lm_options cli_lm_options(const model_opts *o);
         "chat-template", 0, OPT_STRING, offsetof(type, at.chat_template), "NAME|FILE|none", NULL, 0, 0,                                    \
             "Chat layout instead of the model's own; none: the text as it is", NULL                                                        \
     }
-#define CLI_OPTS_ENGINE(type, at)                                                                                                          \
-    {"threads", 't', OPT_INT, offsetof(type, at.threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", "Engine"},            \
-        {"kernels",                                                                                                                        \
-         0,                                                                                                                                \
-         OPT_CHOICE,                                                                                                                       \
-         offsetof(type, at.kernels),                                                                                                       \
-         "SET",                                                                                                                            \
-         "ref|avx2|avx512|amx|neon",                                                                                                           \
-         0,                                                                                                                                \
-         0,                                                                                                                                \
-         "Instruction set (default: the fastest this CPU has); results do not depend on it",                                               \
-         NULL},                                                                                                                            \
-        {"kv", 0, OPT_CHOICE, offsetof(type, at.kv), "TYPE", "f16|f32", 0, 0, "Type of the K/V cache (default: f16)", NULL},               \
-        {"ctx", 0, OPT_INT, offsetof(type, at.ctx), "N", NULL, 32, 1048576, "Context in tokens (default: the model's)", NULL},             \
-        {"memory",                                                                                                                         \
-         0,                                                                                                                                \
-         OPT_SIZE,                                                                                                                         \
-         offsetof(type, at.memory),                                                                                                        \
-         "SIZE",                                                                                                                           \
-         NULL,                                                                                                                             \
-         0,                                                                                                                                \
-         0,                                                                                                                                \
-         "Memory for weights and K/V cache, such as 12G (default: 80 % of what is free)",                                                  \
-         NULL},                                                                                                                            \
+/* Engine options: a heading stands before the first that a command lists. */
+#define CLI_OPT_THREADS(type, at)                                                                                                          \
+    { "threads", 't', OPT_INT, offsetof(type, at.threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", "Engine" }
+#define CLI_OPT_KERNELS(type, at)                                                                                                          \
+    {                                                                                                                                      \
+        "kernels", 0, OPT_CHOICE, offsetof(type, at.kernels), "SET", "ref|avx2|avx512|amx|neon", 0, 0,                                     \
+            "Instruction set (default: the fastest this CPU has); results do not depend on it", NULL                                       \
+    }
+#define CLI_OPT_MEMORY(type, at)                                                                                                           \
+    {                                                                                                                                      \
+        "memory", 0, OPT_SIZE, offsetof(type, at.memory), "SIZE", NULL, 0, 0,                                                              \
+            "Most memory of the whole program, such as 12G (default: 80 % of what is free)", NULL                                          \
+    }
+#define CLI_OPT_PROMPT_CHUNK(type, at)                                                                                                     \
     {                                                                                                                                      \
         "prompt-chunk", 0, OPT_INT, offsetof(type, at.prompt_chunk), "N", NULL, 1, 1048576,                                                \
             "Prompt tokens of one row a step at most; results do not depend on it", NULL                                                   \
     }
+#define CLI_OPT_WEIGHTS_CACHE(type, at)                                                                                                    \
+    {                                                                                                                                      \
+        "weights-cache", 0, OPT_STRING, offsetof(type, at.weights_cache), "DIR", NULL, 0, 0,                                               \
+            "Keep repacked weights in DIR and map them from there; processes share them (default: none)", NULL                             \
+    }
+#define CLI_OPT_MAX_BATCH(type, at)                                                                                                        \
+    {                                                                                                                                      \
+        "max-batch", 0, OPT_INT, offsetof(type, at.max_batch), "N", NULL, 1, 1024,                                                         \
+            "Rows judged at a time (default: 32); results do not depend on it", NULL                                                       \
+    }
+#define CLI_OPT_NO_PREFIX_CACHE(type, at)                                                                                                  \
+    {                                                                                                                                      \
+        "no-prefix-cache", 0, OPT_FLAG, offsetof(type, at.no_prefix_cache), NULL, NULL, 0, 0,                                              \
+            "Compute shared beginnings of prompts again; results do not depend on it", NULL                                                \
+    }
+
+#define CLI_OPTS_ENGINE(type, at)                                                                                                          \
+    CLI_OPT_THREADS(type, at), CLI_OPT_KERNELS(type, at),                                                                                  \
+        {"kv", 0, OPT_CHOICE, offsetof(type, at.kv), "TYPE", "f16|f32", 0, 0, "Type of the K/V cache (default: f16)", NULL},               \
+        {"ctx", 0, OPT_INT, offsetof(type, at.ctx), "N", NULL, 32, 1048576, "Context in tokens (default: the model's)", NULL},             \
+        CLI_OPT_MEMORY(type, at), CLI_OPT_PROMPT_CHUNK(type, at)
 
 #endif

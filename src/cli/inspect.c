@@ -117,7 +117,9 @@ typedef struct meta_ctx {
 static bool put_meta(void *ctx, sv name, sv text) {
     const meta_ctx *c = ctx;
     buf *out = c->out;
-    if (sv_is(name, "mode") || sv_is(name, "verdict") || sv_is(name, "numerics") || sv_is(name, "model_name")) return true;
+    if (sv_is(name, "mode") || sv_is(name, "verdict") || sv_is(name, "numerics") || sv_is(name, "model_name") ||
+        sv_is(name, "rubric")) /* pages of text; the settings have its digest */
+        return true;
     if (!sv_is(name, "settings")) {
         put_setting(name, text, out);
         return true;

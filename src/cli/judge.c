@@ -72,10 +72,9 @@ static const opt_def options[] = {
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", NULL},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "Only warnings and errors", NULL},
     CLI_OPTS_ENGINE(judge_opts, model),
-    {"max-batch", 0, OPT_INT, AT(model.max_batch), "N", NULL, 1, 1024, "Rows judged at a time (default: 32); results do not depend on it",
-     NULL},
-    {"no-prefix-cache", 0, OPT_FLAG, AT(model.no_prefix_cache), NULL, NULL, 0, 0,
-     "Compute shared beginnings of prompts again; results do not depend on it", NULL},
+    CLI_OPT_WEIGHTS_CACHE(judge_opts, model),
+    CLI_OPT_MAX_BATCH(judge_opts, model),
+    CLI_OPT_NO_PREFIX_CACHE(judge_opts, model),
     {0},
 };
 
@@ -159,6 +158,8 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rub
     *spec = (run_spec){.input = input,
                        .out = o->out,
                        .rubric_col = o->rubric_col,
+                       .model_path = o->model.model,
+                       .chat_template = o->model.chat_template,
                        .sampling = sampling_of(o),
                        .expected_score = o->expected_score,
                        .fresh = o->fresh,

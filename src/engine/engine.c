@@ -47,9 +47,15 @@ static int32_t pages_for(int64_t tokens) {
 }
 
 size_t engine_bytes(const model *m, const engine_options *o, int n_threads) {
-    kv_shape shape = {m->shape.n_layer, m->shape.n_head_kv, m->shape.head_dim, o->kv_type};
-    return kv_page_bytes(&shape) * (size_t)o->n_pages + forward_bytes(m, o->kern, o->step_tokens, max_logits(o), o->max_ctx, n_threads) +
-           (size_t)m->shape.n_vocab * 28 * (size_t)n_threads;
+    const kv_shape shape = {m->shape.n_layer, m->shape.n_head_kv, m->shape.head_dim, o->kv_type};
+    const size_t vocab = (size_t)m->shape.n_vocab, batch = (size_t)o->max_batch;
+    return kv_pool_bytes(&shape, o->n_pages) + forward_bytes(m, o->kern, o->step_tokens, max_logits(o), o->max_ctx, n_threads) +
+           vocab * SAMPLER_BYTES_A_TOKEN * (size_t)n_threads + vocab * sizeof(bool) +
+           batch * (sizeof(step_run) + 2 * sizeof(seq *) + sizeof(int));
+}
+
+size_t engine_request_bytes(int64_t n_tokens) {
+    return sizeof(seq) + (size_t)n_tokens * sizeof(int32_t) + (size_t)pages_for(n_tokens) * sizeof(kv_page);
 }
 
 engine *engine_new(const model *m, const tok *t, pool *threads, const engine_options *o, gv_err *err) {

@@ -80,6 +80,8 @@ size_t engine_in_flight(const engine *e);
 engine_stats engine_get_stats(const engine *e);
 /* Bytes that an engine with these options takes beside the weights, pages included. */
 size_t engine_bytes(const model *m, const engine_options *o, int n_threads);
+/* And each request, waiting or running, of so many tokens, answer included. */
+size_t engine_request_bytes(int64_t n_tokens);
 
 /* Logits of every position (or the last) of one id sequence, for `gavel logits`: fn gets n_vocab floats a position, in order. Uses the
  * engine's pages; nothing may be in flight. */

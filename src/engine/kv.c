@@ -48,6 +48,16 @@ size_t kv_page_bytes(const kv_shape *s) {
     return (size_t)s->n_layer * (size_t)s->n_head_kv * 2 * (size_t)s->head_dim * PAGE_TOKENS * element_bytes(s->type);
 }
 
+static uint32_t table_slots(int32_t n_pages) {
+    uint32_t slots = 16;
+    while (slots < 2u * (uint32_t)n_pages) slots *= 2;
+    return slots;
+}
+
+size_t kv_pool_bytes(const kv_shape *s, int32_t n_pages) {
+    return (size_t)n_pages * (kv_page_bytes(s) + sizeof(kv_node) + sizeof(kv_page)) + table_slots(n_pages) * sizeof(kv_page);
+}
+
 kv_pool *kv_pool_new(const kv_shape *shape, int32_t n_pages, gv_err *err) {
     kv_pool *p = gv_xcalloc(1, sizeof *p);
     p->shape = *shape;
@@ -55,8 +65,7 @@ kv_pool *kv_pool_new(const kv_shape *shape, int32_t n_pages, gv_err *err) {
     p->page_bytes = kv_page_bytes(shape);
     p->n_pages = n_pages;
     p->oldest = p->newest = KV_NONE;
-    uint32_t slots = 16;
-    while (slots < 2u * (uint32_t)n_pages) slots *= 2;
+    const uint32_t slots = table_slots(n_pages);
     p->table_mask = slots - 1;
     if (!gv_mul_size(p->page_bytes, (size_t)n_pages, &p->data_bytes)) {
         gv_fail(err, GV_MEMORY, -1, "KV cache: %d pages of %zu bytes overflow", n_pages, p->page_bytes);

@@ -25,6 +25,8 @@ typedef struct kv_shape {
 
 /* Bytes of one page. */
 size_t kv_page_bytes(const kv_shape *s);
+/* Bytes of a pool, its nodes and tables included. */
+size_t kv_pool_bytes(const kv_shape *s, int32_t n_pages);
 
 typedef struct kv_pool kv_pool;
 /* n_pages >= 1.  Memory is reserved at once, touched as pages are first used. */

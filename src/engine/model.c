@@ -1,14 +1,21 @@
-/* See model.h.  Loading has two passes over the tensor table: the first checks shapes and adds up packed sizes, the second packs.
- * A `binder` walks both, so that names and shapes stand in one place (bind_layer, bind_model). */
+/* See model.h.  Binding: hyperparameters, which tensor is which matrix, shapes checked, sizes added up.  Vectors are copied here; what to do
+ * for each matrix is a list that model_load.c works off. */
 #include "engine/model_internal.h"
 
 #include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
-enum { MAX_LAYERS = 1024, MAX_HEADS = 1024, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 22, MAX_POSITIONS = 1 << 20, MAX_HEAD_DIM = 512 };
+enum {
+    MAX_LAYERS = 1024,
+    MAX_HEADS = 1024,
+    MAX_WIDTH = 1 << 20,
+    MAX_VOCAB = 1 << 22,
+    MAX_POSITIONS = 1 << 20,
+    MAX_HEAD_DIM = KERN_MAX_ROT
+};
+enum { MAX_LAYER_PARTS = 7 }; /* matrices of a layer */
 
 static const model_arch *const archs[] = {&model_arch_llama, &model_arch_qwen2};
 
@@ -93,10 +100,7 @@ static bool read_shape(const gguf *g, const model_arch *arch, model_shape *s, gv
 
 typedef struct binder {
     model *m;
-    pool *threads;
-    bool packing; /* second pass */
-    size_t at;    /* bytes of packed memory given out */
-    bool *used;   /* [n_tensors] */
+    bool *used; /* [n_tensors] */
     gv_err *err;
 } binder;
 
@@ -117,9 +121,8 @@ static bool shape_is(binder *b, const tensor_view *t, int64_t cols, int64_t rows
                    (long long)t->ne[1], (long long)cols, (long long)rows);
 }
 
-/* A vector as f32, copied. Bound in the first pass only. */
+/* A vector as f32, copied. */
 static bool bind_vector(binder *b, const char *name, bool required, int64_t n, float **out) {
-    if (b->packing) return true;
     const tensor_view *t = find(b, name, required);
     if (!t) return !required;
     if (!shape_is(b, t, n, 1)) return false;
@@ -131,39 +134,21 @@ static bool bind_vector(binder *b, const char *name, bool required, int64_t n, f
     return true;
 }
 
-typedef struct pack_job {
-    const tensor_view *t;
-    uint8_t *dst;
-} pack_job;
-
-static void pack_groups(void *ctx, int64_t begin, int64_t end, int worker) {
-    const pack_job *job = ctx;
-    (void)worker;
-    if (begin < end) kern_pack(job->t->type, job->t->data, job->t->ne[1], job->t->ne[0], job->dst, begin, end);
-}
-
+/* A matrix: its place in the packed memory is behind the one before it. */
 static bool bind_matrix(binder *b, const char *name, int64_t rows, int64_t cols, kern_matrix *out) {
     model *m = b->m;
     const tensor_view *t = find(b, name, true);
-    if (!t) return false;
-    size_t total;
-    if (!b->packing) {
-        if (!shape_is(b, t, cols, rows)) return false;
-        if (!kern_packed_size(t->type, rows, cols, &out->group_bytes, &total))
-            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", name,
-                           (long long)cols, dtype_get(t->type)->block_elems, dtype_get(t->type)->name);
-        *out = (kern_matrix){t->type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, out->group_bytes};
-        m->file_weight_bytes += t->n_bytes;
-        m->used[t->type] = true;
-    } else {
-        total = (size_t)out->n_groups * out->group_bytes;
-        pack_job job = {t, m->packed + b->at};
-        out->data = job.dst;
-        pool_run(b->threads, pack_groups, &job, out->n_groups);
-        const file_map *map = gguf_map(m->file);
-        if (map) file_map_drop(map, (size_t)(t->data - map->p), t->n_bytes);
-    }
-    if (!gv_add_size(b->at, (total + 63) & ~(size_t)63, &b->at)) return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+    size_t group_bytes, total;
+    if (!t || !shape_is(b, t, cols, rows)) return false;
+    if (!kern_packed_size(t->type, rows, cols, &group_bytes, &total))
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", name,
+                       (long long)cols, dtype_get(t->type)->block_elems, dtype_get(t->type)->name);
+    *out = (kern_matrix){t->type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, group_bytes};
+    m->file_weight_bytes += t->n_bytes;
+    m->used[t->type] = true;
+    m->part[m->n_parts++] = (model_part){t, out, m->packed_bytes};
+    if (total > SIZE_MAX - 63 || !gv_add_size(m->packed_bytes, (total + 63) & ~(size_t)63, &m->packed_bytes))
+        return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
     return true;
 }
 
@@ -209,7 +194,7 @@ static bool bind_model(binder *b, const model_arch *arch) {
     model *m = b->m;
     const model_shape *s = &m->shape;
     bool tied = !gguf_find_tensor(m->file, "output.weight");
-    if (!b->packing && !tied) {
+    if (!tied) {
         m->embedding = find(b, "token_embd.weight", true);
         if (!m->embedding || !shape_is(b, m->embedding, s->n_embd, s->n_vocab)) return false;
     }
@@ -229,7 +214,7 @@ static bool check_all_used(binder *b) {
     return true;
 }
 
-/* ---- loading ---- */
+/* ---- the model ---- */
 
 static bool check_divisors(model *m, gv_err *err) {
     int n = m->shape.n_rot / 2;
@@ -242,15 +227,6 @@ static bool check_divisors(model *m, gv_err *err) {
         for (int i = 0; i < n; i++) m->rope_divisor[i] = 1;
     }
     for (int i = 0; i < n; i++) m->rope_divisor[i] *= m->shape.rope_divide;
-    return true;
-}
-
-static bool make_rope_tables(model *m, gv_err *err) {
-    size_t n = (size_t)m->n_pos * (size_t)(m->shape.n_rot / 2);
-    m->rope_cos = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
-    m->rope_sin = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
-    if (!m->rope_cos || !m->rope_sin) return false;
-    kern_rope_table(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, m->n_pos, m->rope_cos, m->rope_sin);
     return true;
 }
 
@@ -283,36 +259,9 @@ const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) {
     return arch ? arch->name : NULL;
 }
 
-static bool load_weights(model *m, const model_arch *arch, int64_t memory_bytes, pool *threads, gv_err *err) {
-    binder b = {.m = m, .threads = threads, .err = err};
-    bool ok = false;
-    b.used = gv_xcalloc(gguf_n_tensors(m->file) + 1, sizeof *b.used);
-    if (!bind_model(&b, arch) || !check_all_used(&b)) goto done;
-    m->packed_bytes = b.at;
-    if (memory_bytes > 0 && b.at > (size_t)memory_bytes) {
-        gv_fail(err, GV_LIMIT, -1, "the weights need %zu MiB, --memory allows %lld MiB", b.at >> 20, (long long)(memory_bytes >> 20));
-        goto done;
-    }
-    m->packed = mmap(NULL, m->packed_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m->packed == MAP_FAILED) {
-        m->packed = NULL;
-        gv_fail_errno(err, "%zu MiB for the weights", m->packed_bytes >> 20);
-        goto done;
-    }
-    (void)madvise(m->packed, m->packed_bytes, MADV_HUGEPAGE); /* only speed depends on it */
-    int64_t start = clock_mono_us();
-    b.packing = true;
-    b.at = 0;
-    ok = bind_model(&b, arch);
-    m->pack_us = clock_mono_us() - start;
-done:
-    free(b.used);
-    return ok;
-}
-
-model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
-    int64_t start = clock_mono_us();
+model *model_bind(gguf *file, int64_t n_pos, gv_err *err) {
     model *m = gv_xcalloc(1, sizeof *m);
+    binder b = {.m = m, .err = err};
     m->file = file;
     const model_arch *arch = read_model(file, &m->shape, err);
     if (!arch) goto fail;
@@ -320,19 +269,28 @@ model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *th
     m->n_pos = n_pos ? n_pos : m->shape.ctx_train;
     if (m->n_pos > MAX_POSITIONS) m->n_pos = MAX_POSITIONS;
     m->layer = gv_xcalloc((size_t)m->shape.n_layer, sizeof *m->layer);
-    if (!load_weights(m, arch, memory_bytes, threads, err)) goto fail;
-    if (!check_divisors(m, err) || !make_rope_tables(m, err)) goto fail;
-    m->load_us = clock_mono_us() - start;
+    m->part = gv_xcalloc((size_t)m->shape.n_layer * MAX_LAYER_PARTS + 1, sizeof *m->part);
+    b.used = gv_xcalloc(gguf_n_tensors(m->file) + 1, sizeof *b.used);
+    if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err)) goto fail;
+    free(b.used);
     return m;
 fail:
+    free(b.used);
     gv_context(err, "%s", gguf_path(file));
     model_free(m);
     return NULL;
 }
 
-model *model_open(const char *path, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
-    gguf *g = gguf_open(path, err);
-    return g ? model_from_gguf(g, n_pos, memory_bytes, threads, err) : NULL;
+model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    model *m = model_bind(file, n_pos, err);
+    if (!m) return NULL;
+    if (memory_bytes > 0 && m->packed_bytes > (size_t)memory_bytes)
+        gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", gguf_path(file), m->packed_bytes >> 20,
+                (long long)(memory_bytes >> 20));
+    else if (model_load(m, &(model_load_options){.threads = threads}, err))
+        return m;
+    model_free(m);
+    return NULL;
 }
 
 void model_free(model *m) {
@@ -342,11 +300,12 @@ void model_free(model *m) {
         free(l->attn_norm), free(l->ffn_norm), free(l->bias_q), free(l->bias_k), free(l->bias_v);
     }
     free(m->layer);
+    free(m->part);
     free(m->output_norm);
     free(m->rope_divisor);
     free(m->rope_cos);
     free(m->rope_sin);
-    if (m->packed) munmap(m->packed, m->packed_bytes);
+    model_drop_weights(m);
     gguf_close(m->file);
     free(m);
 }

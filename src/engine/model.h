@@ -1,11 +1,13 @@
 /* A model: hyperparameters and weights, bound once from a GGUF and immutable afterwards; any number of threads may read it.
  *
- * Weights are repacked for the kernels at load (kern_pack) into one block of memory and the file's pages dropped; only an untied
- * token embedding stays in the mapped file.  Every shape is checked with both sides named, every tensor of the file must be one the
+ * Two steps: model_bind finds out what is there and how large it will be, model_load fills the memory.  Weights are repacked for the kernels
+ * (kern_pack) into one block of memory, slice by slice on all threads, and the file's pages dropped behind; only an untied token embedding
+ * stays in the mapped file.  With a cache folder the packed block is a mapped file instead (model_cache.c).  Every shape is checked with both sides named, every tensor of the file must be one the
  * architecture uses.  Which tensors and keys an architecture has stands in its own small file (arch_llama.c, arch_qwen2.c). */
 #ifndef GAVEL_ENGINE_MODEL_H
 #define GAVEL_ENGINE_MODEL_H
 
+#include "base/file.h"
 #include "base/thread.h"
 #include "kern/kern.h"
 #include "modelfile/gguf.h"
@@ -28,6 +30,13 @@ typedef struct model_layer {
     kern_matrix ffn_down;               /* [n_embd, n_ff] */
 } model_layer;
 
+/* A matrix to pack: from the tensor to the bytes at `at`. */
+typedef struct model_part {
+    const tensor_view *tensor;
+    kern_matrix *to;
+    size_t at;
+} model_part;
+
 typedef struct model {
     model_shape shape;
     char arch[16];
@@ -39,18 +48,32 @@ typedef struct model {
     float *rope_divisor;          /* [n_rot/2] of rope_freqs.weight, or NULL */
     float *rope_cos, *rope_sin;   /* [n_pos][n_rot/2] */
     int64_t n_pos;                /* positions the tables reach */
-    uint8_t *packed;              /* all matrices */
+    model_part *part;             /* [n_parts] all matrices in the order of the packed memory */
+    size_t n_parts;
+    uint8_t *packed; /* all matrices; NULL before model_load; read-only when it lies in `cached` */
     size_t packed_bytes, file_weight_bytes;
-    bool used[DT_COUNT]; /* effective types of the weight matrices */
-    int64_t load_us, pack_us;
+    char sha256[65];          /* of the model file, if the cache knows it; else "" */
+    file_map cached;          /* the cache file, if the weights came from one */
+    bool used[DT_COUNT];      /* effective types of the weight matrices */
+    int64_t load_us, pack_us; /* cost of model_load; of packing alone, or of checking the cache file */
 } model;
 
 /* The hyperparameters of a file, without its weights: the architecture's name, or NULL (static). */
 const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) GV_MUST_USE;
-/* Opens PATH.  n_pos: positions wanted (0 = ctx_train), at most 1,048,576.  memory_bytes: GV_LIMIT naming both sides if the repacked
- * weights alone are larger (0 = no limit).  Packing runs on `threads`. */
-model *model_open(const char *path, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) GV_MUST_USE;
-/* The same from an open file, which the model takes (also on failure). */
+/* Checks every shape and adds up sizes; nothing large is read or allocated.  Takes the file, also on failure.  n_pos: positions wanted (0 =
+ * ctx_train), at most 1,048,576; m->n_pos may be lowered before model_load. */
+model *model_bind(gguf *file, int64_t n_pos, gv_err *err) GV_MUST_USE;
+
+typedef struct model_load_options {
+    pool *threads;
+    const char *cache_dir;           /* NULL: no cache */
+    const char *(*sha256)(void *of); /* hex digest of the model file; asked for only if the cache needs it */
+    void *sha256_of;
+} model_load_options;
+/* Weights and RoPE tables.  On failure the model can only be freed. */
+bool model_load(model *m, const model_load_options *o, gv_err *err) GV_MUST_USE;
+
+/* Both in one, without a cache.  memory_bytes: GV_LIMIT naming both sides if the repacked weights alone are larger (0 = no limit). */
 model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) GV_MUST_USE;
 void model_free(model *m);
 /* "Q4_1+Q8_0": the effective types of the weight matrices, in type order. */

@@ -19,6 +19,7 @@ typedef struct sample_params {
 
 typedef struct sampler sampler;
 /* padding[id]: ids that are never chosen; borrowed.  One sampler serves all sequences of an engine, one after the other. */
+#define SAMPLER_BYTES_A_TOKEN 28 /* of the vocabulary */
 sampler *sampler_new(int n_vocab, const bool *padding, const kern_ops *kern);
 void sampler_free(sampler *s);
 

@@ -24,6 +24,7 @@ typedef struct slot {
 
 typedef struct run {
     const run_spec *spec;
+    const run_replay *replay; /* NULL but in run_again, which has no journal */
     lm *model;
     const lm_caps *caps;
     journal *j;
@@ -60,17 +61,41 @@ static bool stopped(const run *r, gv_err *err) {
     return r->spec->stop && *r->spec->stop && !gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
 }
 
-static bool record(run *r, const judgment *g, gv_err *err) {
+/* The settings go into a new journal with its first record: until then the model is hashed beside the first rows. */
+static bool begin(run *r, gv_err *err) {
+    buf now = {0};
+    r->caps = lm_get_caps(r->model);
+    run_settings_json(r->spec, &r->input, r->caps, &now);
+    r->begun = journal_begin(r->j, err) && journal_set_meta(r->j, "settings", buf_view(&now), err) &&
+               journal_set_meta(r->j, "model_name", sv_of(r->caps->model_name), err) &&
+               journal_set_meta(r->j, "numerics", sv_of(r->caps->numerics), err) &&
+               journal_set_meta(r->j, "mode", sv_of(judge_mode_name(r->spec->prompt.mode)), err) &&
+               journal_set_meta(r->j, "verdict", sv_of(verdict_parser_name(r->spec->parser)), err) &&
+               journal_set_meta(r->j, "gavel_version", SV(GAVEL_VERSION), err) && run_record_sources(r->spec, r->j, err) &&
+               journal_commit(r->j, err);
+    if (!r->begun) journal_rollback(r->j);
+    buf_fini(&now);
+    return r->begun;
+}
+
+static bool put_record(run *r, journal_key key, const judgment *g, gv_err *err) {
     const int64_t start = clock_mono_us();
     buf text = {0};
     judgment_to_json(g, &text);
-    const bool failed = g->status != JUDGMENT_OK;
-    bool ok = journal_put(r->j, (journal_key){.row = g->row}, failed, buf_view(&text), err);
+    bool ok = (r->begun || begin(r, err)) && journal_put(r->j, key, g->status != JUDGMENT_OK, buf_view(&text), err);
     if (ok && start - r->synced_us > SYNC_US) {
         ok = journal_sync(r->j, err);
         r->synced_us = start;
     }
     buf_fini(&text);
+    return ok;
+}
+
+static bool record(run *r, const judgment *g, gv_err *err) {
+    const int64_t start = clock_mono_us();
+    const journal_key key = {.row = g->row};
+    const bool failed = g->status != JUDGMENT_OK;
+    const bool ok = r->replay ? r->replay->answer(r->replay->ctx, key, g, err) : put_record(r, key, g, err);
     r->progress.rows_done++;
     r->progress.rows_failed += failed;
     r->progress.journal_us += clock_mono_us() - start;
@@ -221,6 +246,7 @@ static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *atte
     bool found, failed;
     buf text = {0};
     *attempt = 0;
+    if (r->replay) return r->replay->pick(r->replay->ctx, (journal_key){.row = number}, judged, attempt, err);
     if (!journal_get(r->j, (journal_key){.row = number}, &found, &failed, r->spec->retry_failed ? &text : NULL, err)) return false;
     *judged = found && !(failed && r->spec->retry_failed);
     bool ok = true;
@@ -244,7 +270,8 @@ static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *atte
 static bool next_row(run *r, rows_reader *reader, row *at, bool *end, gv_err *err) {
     if (rows_next(reader, at, end, err)) return true;
     gv_err mark_err = GV_ERR_INIT;
-    if (err->code == GV_STATE && !journal_set_meta(r->j, "input_changed", SV("yes"), &mark_err)) gv_context(err, "%s", mark_err.msg);
+    if (err->code == GV_STATE && r->j && !journal_set_meta(r->j, "input_changed", SV("yes"), &mark_err))
+        gv_context(err, "%s", mark_err.msg);
     return false;
 }
 
@@ -263,7 +290,7 @@ static bool judge_rows(run *r, gv_err *err) {
         arena_reset(&r->row_arena);
         show_progress(r, false);
     }
-    ok = drain(r, 0, err);
+    ok = drain(r, 0, err) && (r->begun || r->replay || begin(r, err));
 done:
     rows_close(reader);
     return ok;
@@ -285,30 +312,23 @@ static bool open_input(run *r, gv_err *err) {
     return rows_scan(r->input_path, &r->rows, &r->input, err) && run_check_columns(r->spec, &r->input, err);
 }
 
+/* With the settings of the run that is continued, before anything is judged. */
 static bool compare_settings(run *r, gv_err *err) {
     buf now = {0}, then = {0};
-    bool found = false, ok = false;
-    run_settings_json(r->spec, &r->input, r->caps, &now);
-    if (!journal_get_meta(r->j, "input_changed", &found, NULL, err)) goto done;
-    if (found) {
-        gv_fail(err, GV_STATE, -1,
-                "%s: the input changed while it was being judged, so the verdicts may belong to other rows; start anew with --fresh",
-                r->journal_path.p);
-        goto done;
-    }
-    if (!journal_get_meta(r->j, "settings", &found, &then, err)) goto done;
-    if (found) {
+    bool ok = false;
+    if (!journal_get_meta(r->j, "input_changed", &ok, NULL, err)) return false;
+    if (ok)
+        return gv_fail(err, GV_STATE, -1,
+                       "%s: the input changed while it was being judged, so the verdicts may belong to other rows; start anew with --fresh",
+                       r->journal_path.p);
+    if (!journal_get_meta(r->j, "settings", &r->begun, &then, err)) return false;
+    if (r->begun) {
+        r->caps = lm_get_caps(r->model);
+        run_settings_json(r->spec, &r->input, r->caps, &now);
         ok = run_settings_same(r->journal_path.p, buf_view(&then), buf_view(&now), err);
-        goto done;
+    } else {
+        ok = run_check_found(r->j, "settings", r->begun, err);
     }
-    ok = run_check_found(r->j, "settings", found, err) && journal_begin(r->j, err) &&
-         journal_set_meta(r->j, "settings", buf_view(&now), err) && journal_set_meta(r->j, "model_name", sv_of(r->caps->model_name), err) &&
-         journal_set_meta(r->j, "numerics", sv_of(r->caps->numerics), err) &&
-         journal_set_meta(r->j, "mode", sv_of(judge_mode_name(r->spec->prompt.mode)), err) &&
-         journal_set_meta(r->j, "verdict", sv_of(verdict_parser_name(r->spec->parser)), err) &&
-         journal_set_meta(r->j, "gavel_version", SV(GAVEL_VERSION), err) && journal_commit(r->j, err);
-    if (!ok) journal_rollback(r->j);
-done:
     buf_fini(&now);
     buf_fini(&then);
     return ok;
@@ -333,15 +353,18 @@ static bool start_anew(run *r, gv_err *err) {
     return r->j != NULL;
 }
 
+static void make_slots(run *r, uint64_t n_rows) {
+    r->n_slots = r->caps->max_in_flight > 0 ? (size_t)r->caps->max_in_flight : 1;
+    r->slots = gv_xcalloc(r->n_slots + 1, sizeof *r->slots);
+    r->progress.rows_all = n_rows;
+    r->start_us = r->synced_us = clock_mono_us();
+}
+
 static bool start(run *r, gv_err *err) {
     run_journal_path(r->spec->out, &r->journal_path);
     if (!rows_writer_check(r->spec->out, err) || stopped(r, err) || !lock_journal(r, err)) return false;
     if (!open_input(r, err) || stopped(r, err) || (r->spec->fresh && !start_anew(r, err)) || !compare_settings(r, err)) return false;
-    r->begun = true;
-    r->n_slots = r->caps->max_in_flight > 0 ? (size_t)r->caps->max_in_flight : 1;
-    r->slots = gv_xcalloc(r->n_slots + 1, sizeof *r->slots);
-    r->progress.rows_all = r->input.n_selected;
-    r->start_us = r->synced_us = clock_mono_us();
+    make_slots(r, r->input.n_selected);
     return true;
 }
 
@@ -350,13 +373,13 @@ static void finish(run *r) {
         if (r->slots[i].used) lm_cancel(r->model, i);
         free(r->slots[i].row_id);
     }
-    free(r->slots);
     if (r->spool_path.n) remove(r->spool_path.p);
     gv_err ignored = GV_ERR_INIT;
-    if (!r->made || r->begun)
+    if (!r->made || r->slots)
         journal_close(r->j);
     else if (!journal_drop(r->j, &ignored)) /* nothing is in it: it goes as it came */
         log_msg(LOG_WARN, "%s", ignored.msg);
+    free(r->slots);
     rows_summary_fini(&r->input);
     arena_fini(&r->row_arena);
     buf_fini(&r->journal_path);
@@ -364,7 +387,7 @@ static void finish(run *r) {
 }
 
 bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) {
-    run r = {.spec = spec, .model = model, .caps = lm_get_caps(model)};
+    run r = {.spec = spec, .model = model, .caps = lm_peek_caps(model)};
     *out = (run_summary){0};
     arena_init(&r.row_arena);
     bool ok = start(&r, err);
@@ -380,6 +403,19 @@ bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) {
         if (ok) show_progress(&r, true);
     }
     out->last = r.progress;
+    finish(&r);
+    return ok;
+}
+
+bool run_again(const run_spec *spec, lm *model, const run_replay *replay, gv_err *err) {
+    run r = {.spec = spec, .replay = replay, .model = model, .caps = lm_get_caps(model), .input_path = spec->input, .rows = spec->rows};
+    arena_init(&r.row_arena);
+    bool ok = rows_scan(r.input_path, &r.rows, &r.input, err) && replay->check(replay->ctx, &r.input, r.caps, err);
+    if (ok) {
+        make_slots(&r, replay->n_rows);
+        ok = judge_rows(&r, err);
+        if (ok) show_progress(&r, true);
+    }
     finish(&r);
     return ok;
 }

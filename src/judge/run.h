@@ -40,6 +40,7 @@ typedef struct run_spec {
     lm_sampling sampling;
     bool expected_score; /* column expected_score; needs an lm with logprobs and a constrained verdict */
     bool fresh, retry_failed;
+    const char *model_path, *chat_template;             /* as given, recorded for `gavel verify`; may be NULL */
     const volatile sig_atomic_t *stop;                  /* becomes nonzero when the user asks to stop; may be NULL */
     void (*progress)(void *ctx, const run_progress *p); /* called at most every 100 ms and at the end; may be NULL */
     void *progress_ctx;

@@ -82,30 +82,35 @@ static void value_text(const json_value *v, buf *out) {
         json_put_value(out, v);
 }
 
-bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) {
+bool run_settings_diff(sv then, sv now, const char *but, buf *diff, gv_err *err) {
     json_doc *a = json_parse(then, err);
-    if (!a) return gv_context(err, "%s: stored settings", journal_path);
+    if (!a) return gv_context(err, "stored settings");
     json_doc *b = json_parse(now, err);
     if (!b) {
         json_free(a);
         return false;
     }
-    buf diff = {0};
     for (json_iter it = json_each(json_root(b)); json_next(&it);) {
         buf x = {0}, y = {0};
         value_text(json_get_sv(json_root(a), it.key), &x);
         value_text(it.value, &y);
-        if (!sv_eq(buf_view(&x), buf_view(&y)))
-            buf_printf(&diff, "%s" SV_FMT " was %s, is now %s", diff.n ? "; " : "", SV_ARG(it.key), x.p, y.p);
+        if (!sv_eq(buf_view(&x), buf_view(&y)) && !(but && sv_is(it.key, but)))
+            buf_printf(diff, "%s" SV_FMT " was %s, is now %s", diff->n ? "; " : "", SV_ARG(it.key), x.p, y.p);
         buf_fini(&x);
         buf_fini(&y);
     }
-    bool same = diff.n == 0;
-    if (!same)
-        gv_fail(err, GV_STATE, -1, "%s belongs to a run with other settings: %s. Repeat them to continue it, or start anew with --fresh",
-                journal_path, diff.p);
-    buf_fini(&diff);
     json_free(a);
     json_free(b);
+    return true;
+}
+
+bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) {
+    buf diff = {0};
+    bool same = run_settings_diff(then, now, NULL, &diff, err) || gv_context(err, "%s", journal_path);
+    if (same && diff.n)
+        same = gv_fail(err, GV_STATE, -1,
+                       "%s belongs to a run with other settings: %s. Repeat them to continue it, or start anew with --fresh", journal_path,
+                       diff.p);
+    buf_fini(&diff);
     return same;
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #define KERN_GROUP       16 /* rows a packed group */
+#define KERN_PACK_LAYOUT 1  /* goes up with every change of what kern_pack writes: stored weights of another layout are not used */
 #define KERN_PAGE_TOKENS 32 /* tokens a K/V page */
 #define KERN_TILE_COLS   16 /* most columns of a tile of activations */
 
@@ -97,9 +98,11 @@ typedef enum kern_rope_kind {
     KERN_ROPE_HALF,        /* pairs (i, i + n_rot/2): qwen2 and the HF files */
 } kern_rope_kind;
 
-/* cos and sin tables [n_pos][n_rot/2]; inv_freq f32 = 1 / theta^(2i/n_rot) rounded as transformers does, divided by divisor[i] if given
+#define KERN_MAX_ROT 512 /* largest n_rot */
+
+/* cos and sin tables [n_pos][n_rot/2] of positions first, first + 1, ...; inv_freq f32 = 1 / theta^(2i/n_rot) rounded as transformers does, divided by divisor[i] if given
  * (rope_freqs.weight), angle f32 = pos * inv_freq, sine and cosine in double by our own functions (no libm), rounded to f32. */
-void kern_rope_table(float theta, int n_rot, const float *divisor, int64_t n_pos, float *cos_out, float *sin_out);
+void kern_rope_table(float theta, int n_rot, const float *divisor, int64_t first, int64_t n_pos, float *cos_out, float *sin_out);
 /* llama3 scaling given as config values instead of rope_freqs: fills divisor[n_rot/2]. */
 void kern_rope_llama3_divisors(float theta, int n_rot, float factor, float low_freq_factor, float high_freq_factor, float original_ctx,
                                float *divisor);

@@ -119,15 +119,15 @@ static float inverse_frequency(float theta, int n_rot, int i) {
     return 1.0f / power;
 }
 
-void kern_rope_table(float theta, int n_rot, const float *divisor, int64_t n_pos, float *cos_out, float *sin_out) {
-    int half = n_rot / 2;
+void kern_rope_table(float theta, int n_rot, const float *divisor, int64_t first, int64_t n_pos, float *cos_out, float *sin_out) {
+    float inv_freq[KERN_MAX_ROT / 2];
+    const int half = n_rot / 2;
     for (int i = 0; i < half; i++) {
-        float inv_freq = inverse_frequency(theta, n_rot, i);
-        if (divisor) inv_freq = inv_freq / divisor[i];
-        for (int64_t pos = 0; pos < n_pos; pos++) {
-            sin_cos((float)pos * inv_freq, &sin_out[pos * half + i], &cos_out[pos * half + i]);
-        }
+        inv_freq[i] = inverse_frequency(theta, n_rot, i);
+        if (divisor) inv_freq[i] = inv_freq[i] / divisor[i];
     }
+    for (int64_t pos = first; pos < first + n_pos; pos++)
+        for (int i = 0; i < half; i++) sin_cos((float)pos * inv_freq[i], sin_out++, cos_out++);
 }
 
 /* transformers modeling_rope_utils._compute_llama3_parameters, as the factor by which it divides a frequency (the form of the GGUF tensor

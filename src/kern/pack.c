@@ -2,7 +2,11 @@
  *
  * A block is described as dword runs of the file that are transposed, plus its f16 scales.  The only bits that move inside a dword are
  * the fifth bits of Q5_0 and Q5_1: file bit 4j+i (element 4j+i) becomes bit j of byte i, so that one shift of the vector puts a whole
- * dword of elements into place.  Pure functions; packing is safe on any threads over disjoint groups. */
+ * dword of elements into place.
+ *
+ * Loading a model packs gigabytes, so whole groups go through transposes of 4 rows x 4 dwords (or 8 x 8 halves) in 16-byte vectors, which
+ * every CPU we run on has (docs/SPEED.md).  The last group of a matrix, if it has fewer than 16 rows,
+ * goes dword by dword.  Pure functions; packing is safe on any threads over disjoint groups. */
 #include "base/mem.h"
 #include "kern/product_internal.h"
 
@@ -114,14 +118,76 @@ static void pack_block(const layout *l, const uint8_t *src, size_t row_bytes, in
     }
 }
 
-static void pack_group_plain(dtype type, const uint8_t *src, int64_t cols, int n_rows, uint8_t *dst) {
-    if (type == DT_F32) {
-        for (int r = 0; r < n_rows; r++)
-            for (int64_t k = 0; k < cols; k++) memcpy(dst + (k * 16 + r) * 4, src + (r * cols + k) * 4, 4);
-    } else {
-        for (int r = 0; r < n_rows; r++)
-            for (int64_t k = 0; k < cols; k++) memcpy(dst + (k * 16 + r) * 2, src + (r * cols + k) * 2, 2);
+/* ---- whole groups ---- */
+
+typedef uint32_t v4u32 __attribute__((vector_size(16)));
+typedef uint16_t v8u16 __attribute__((vector_size(16)));
+
+static inline v4u32 load_v4(const uint8_t *p) {
+    v4u32 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+#define LOW_DWORDS(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH_DWORDS(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define LOW_PAIRS(a, b)   __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define HIGH_PAIRS(a, b)  __builtin_shufflevector(a, b, 2, 3, 6, 7)
+
+/* 4 dwords of 16 rows, row_bytes apart: dword j of row r to dst + 64 j + 4 r. */
+static inline void transpose_dwords(const uint8_t *src, size_t row_bytes, uint8_t *dst) {
+    for (int q = 0; q < 4; q++, src += 4 * row_bytes, dst += 16) {
+        const v4u32 r0 = load_v4(src), r1 = load_v4(src + row_bytes), r2 = load_v4(src + 2 * row_bytes), r3 = load_v4(src + 3 * row_bytes);
+        const v4u32 a = LOW_DWORDS(r0, r1), b = LOW_DWORDS(r2, r3), c = HIGH_DWORDS(r0, r1), d = HIGH_DWORDS(r2, r3);
+        const v4u32 out[4] = {LOW_PAIRS(a, b), HIGH_PAIRS(a, b), LOW_PAIRS(c, d), HIGH_PAIRS(c, d)};
+        for (int j = 0; j < 4; j++) memcpy(dst + j * PK_VEC, &out[j], sizeof out[j]);
     }
+}
+
+#define LOW_HALVES(a, b)  (v4u32) __builtin_shufflevector((v8u16)(a), (v8u16)(b), 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH_HALVES(a, b) (v4u32) __builtin_shufflevector((v8u16)(a), (v8u16)(b), 4, 12, 5, 13, 6, 14, 7, 15)
+
+/* 8 halves of 16 rows: half k of row r to dst + 32 k + 2 r. */
+static inline void transpose_halves(const uint8_t *src, size_t row_bytes, uint8_t *dst) {
+    for (int q = 0; q < 2; q++, src += 8 * row_bytes, dst += 16) {
+        v4u32 v[8], w[8];
+        for (int r = 0; r < 8; r++) v[r] = load_v4(src + (size_t)r * row_bytes);
+        for (int i = 0; i < 4; i++) w[2 * i] = LOW_HALVES(v[i], v[i + 4]), w[2 * i + 1] = HIGH_HALVES(v[i], v[i + 4]);
+        for (int i = 0; i < 4; i++) v[2 * i] = LOW_HALVES(w[i], w[i + 4]), v[2 * i + 1] = HIGH_HALVES(w[i], w[i + 4]);
+        for (int i = 0; i < 4; i++) w[2 * i] = LOW_HALVES(v[i], v[i + 4]), w[2 * i + 1] = HIGH_HALVES(v[i], v[i + 4]);
+        for (int k = 0; k < 8; k++) memcpy(dst + k * 32, &w[k], sizeof w[k]);
+    }
+}
+
+/* pack_block for 16 rows. */
+static void pack_whole_block(const layout *l, const uint8_t *src, size_t row_bytes, uint8_t *record, uint8_t *tail) {
+    uint8_t *d = l->tail_bytes ? tail : record;
+    for (size_t r = 0; r < 16; r++) memcpy(d + 2 * r, src + r * row_bytes + l->d_off, 2);
+    if (!l->tail_bytes)
+        for (size_t r = 0; r < 16; r++) memcpy(d + 32 + 2 * r, src + r * row_bytes + l->m_off, 2);
+    for (size_t r = 0; l->qh_off && r < 16; r++) {
+        uint32_t qh = qh_to_packed(load_u32(src + r * row_bytes + l->qh_off));
+        memcpy(record + l->qh_record_off + 4 * r, &qh, 4);
+    }
+    for (int i = 0; i < l->n_runs; i++) {
+        const uint8_t *from = src + l->runs[i].file_off;
+        uint8_t *to = record + l->runs[i].record_off;
+        int j = 0;
+        for (; j + 4 <= l->runs[i].n_dwords; j += 4) transpose_dwords(from + 4 * j, row_bytes, to + j * PK_VEC);
+        for (; j < l->runs[i].n_dwords; j++)
+            for (size_t r = 0; r < 16; r++) memcpy(to + (size_t)j * PK_VEC + 4 * r, from + r * row_bytes + 4 * j, 4);
+    }
+}
+
+static void pack_group_plain(dtype type, const uint8_t *src, int64_t cols, int n_rows, uint8_t *dst) {
+    const size_t size = type == DT_F32 ? 4 : 2, row_bytes = (size_t)cols * size;
+    int64_t k = 0;
+    if (n_rows == KERN_GROUP && type == DT_F32)
+        for (; k + 4 <= cols; k += 4) transpose_dwords(src + k * 4, row_bytes, dst + k * 64);
+    else if (n_rows == KERN_GROUP)
+        for (; k + 8 <= cols; k += 8) transpose_halves(src + k * 2, row_bytes, dst + k * 32);
+    for (; k < cols; k++)
+        for (size_t r = 0; r < (size_t)n_rows; r++) memcpy(dst + ((size_t)k * 16 + r) * size, src + r * row_bytes + (size_t)k * size, size);
 }
 
 void kern_pack(dtype type, const uint8_t *src, int64_t rows, int64_t cols, uint8_t *dst, int64_t g0, int64_t g1) {
@@ -142,9 +208,14 @@ void kern_pack(dtype type, const uint8_t *src, int64_t rows, int64_t cols, uint8
         }
         int64_t n_blocks = cols / l->elems;
         uint8_t *tail = group + (size_t)n_blocks * l->record_bytes;
-        for (int64_t b = 0; b < n_blocks; b++)
-            pack_block(l, from + (size_t)b * l->file_bytes, row_bytes, n_rows, group + (size_t)b * l->record_bytes,
-                       tail + (size_t)b * l->tail_bytes);
+        for (int64_t b = 0; b < n_blocks; b++) {
+            const uint8_t *block = from + (size_t)b * l->file_bytes;
+            uint8_t *record = group + (size_t)b * l->record_bytes, *scales = tail + (size_t)b * l->tail_bytes;
+            if (n_rows == KERN_GROUP)
+                pack_whole_block(l, block, row_bytes, record, scales);
+            else
+                pack_block(l, block, row_bytes, n_rows, record, scales);
+        }
     }
 }
 

@@ -32,7 +32,10 @@ size_t lm_in_flight(const lm *m) {
     return m->v->in_flight(m);
 }
 const lm_caps *lm_get_caps(lm *m) {
-    return m->v->caps(m);
+    return m->v->caps(m, true);
+}
+const lm_caps *lm_peek_caps(lm *m) {
+    return m->v->caps(m, false);
 }
 lm_stats lm_get_stats(const lm *m) {
     return m->v->stats(m);

@@ -83,8 +83,10 @@ bool lm_poll(lm *m, const lm_result **results, size_t *n, gv_err *err) GV_MUST_U
 /* All requests with this id end as LM_CANCELLED. */
 void lm_cancel(lm *m, uint64_t id);
 size_t lm_in_flight(const lm *m);
-/* The first call may take a while: it hashes the weights. */
+/* May take a while: it waits until the weights are hashed, which goes on beside other work from lm_open on. */
 const lm_caps *lm_get_caps(lm *m);
+/* The same without waiting: model_hash is "" as long as it is not known. */
+const lm_caps *lm_peek_caps(lm *m);
 void lm_free(lm *m);
 
 typedef struct lm_stats {
@@ -101,7 +103,8 @@ typedef struct lm_options {
     int64_t threads;           /* 0 = all usable CPUs */
     int64_t max_batch;         /* sequences at a time, 0 = 32 */
     int64_t ctx;               /* 0 = the model's, at most what memory allows */
-    int64_t memory_bytes;      /* weights + KV; 0 = most of what the machine has */
+    int64_t memory_bytes;      /* of the whole process; 0 = most of what the machine has */
+    const char *weights_cache; /* folder for packed weights (engine/model_cache.c); NULL = none */
     int64_t prompt_chunk;      /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
     bool no_prefix_cache;
 } lm_options;

@@ -10,7 +10,7 @@ typedef struct lm_vtable {
     bool (*poll)(lm *m, const lm_result **results, size_t *n, gv_err *err);
     void (*cancel)(lm *m, uint64_t id);
     size_t (*in_flight)(const lm *m);
-    const lm_caps *(*caps)(lm *m);
+    const lm_caps *(*caps)(lm *m, bool wait);
     lm_stats (*stats)(const lm *m);
     void (*free)(lm *m);
 } lm_vtable;

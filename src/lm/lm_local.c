@@ -1,7 +1,7 @@
 /* lm over our own engine: a model file, its tokenizer and layout, and an engine sized by --memory, --ctx and --max-batch. */
 #include "lm/lm_internal.h"
 
-#include "base/file.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { DEFAULT_BATCH = 32, MAX_BATCH = 1024, DEFAULT_STEP_TOKENS = 512, POLL_US = 50000 };
+enum { DEFAULT_BATCH = 32, MAX_BATCH = 1024, DEFAULT_STEP_TOKENS = 512, REQUESTS_A_SEQUENCE = 4, POLL_US = 50000 };
+
+/* Resident beside what is counted one by one.  Measured: the tokenizer's tables take 50 to 110 bytes a token; program, libraries, SQLite and
+ * stacks 5 MiB.  The rest of PROGRAM_BYTES is for rows and texts under way and for the rounding of three blocks to huge pages. */
+enum { TOKENIZER_BYTES_A_TOKEN = 128, PROGRAM_BYTES = 16 << 20 };
 
 typedef struct lm_local {
     lm base;
@@ -19,9 +23,10 @@ typedef struct lm_local {
     tok *t;
     layout *chat;
     model *m;
+    digest_job *digest; /* of the model file */
     engine *e;
     lm_caps caps;
-    char hash[65], numerics[160], name[256];
+    char numerics[160], name[256];
     /* the ending made of the last constraint asked for, and the text it was made from */
     engine_ending ending;
     buf ending_key;
@@ -48,29 +53,86 @@ static int64_t available_memory(void) {
     return available;
 }
 
+/* What is resident at most besides K/V pages, in bytes (m is bound, not loaded).  A request in the queue counts as the longest there can be.
+ * The embedding's rows stay in the file, but the pages once read count as ours; so all of them do.  While loading there are no pages,
+ * scratch and requests yet, which is more than the few slices of the file that are mapped then. */
+static int64_t fixed_bytes(const lm_local *l, const engine_options *e) {
+    const model *m = l->m;
+    engine_options without_pages = *e;
+    without_pages.n_pages = 0;
+    const size_t embedding = m->embedding ? m->embedding->n_bytes : 0, rope = (size_t)e->max_ctx * (size_t)m->shape.n_rot * sizeof(float);
+    const size_t requests = REQUESTS_A_SEQUENCE * (size_t)e->max_batch * engine_request_bytes(e->max_ctx);
+    return (int64_t)(m->packed_bytes + embedding + rope + (size_t)m->shape.n_vocab * TOKENIZER_BYTES_A_TOKEN +
+                     engine_bytes(m, &without_pages, pool_threads(l->threads)) + requests + PROGRAM_BYTES);
+}
+
+/* As many pages as fit, at most what max_batch sequences of max_ctx tokens can use. */
+static int64_t pages_that_fit(const lm_local *l, const engine_options *e, int64_t ctx_pages, int64_t left) {
+    const model_shape *s = &l->m->shape;
+    const kv_shape shape = {s->n_layer, s->n_head_kv, s->head_dim, e->kv_type};
+    int64_t pages = left > 0 ? left / (int64_t)kv_page_bytes(&shape) : 0;
+    if (pages > ctx_pages * e->max_batch) pages = ctx_pages * e->max_batch;
+    if (pages > INT32_MAX / 4) pages = INT32_MAX / 4;
+    while (pages > 0 && (int64_t)kv_pool_bytes(&shape, (int32_t)pages) > left) pages -= pages / 64 + 1;
+    return pages;
+}
+
 /* Fits context and pages into what memory is left beside the weights. */
 static bool size_engine(lm_local *l, const lm_options *o, int64_t memory, engine_options *e, gv_err *err) {
     const model_shape *s = &l->m->shape;
     const kv_shape shape = {s->n_layer, s->n_head_kv, s->head_dim, e->kv_type};
-    const int64_t page_bytes = (int64_t)kv_page_bytes(&shape);
+    if ((int64_t)l->m->packed_bytes > memory)
+        return gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", o->model, l->m->packed_bytes >> 20,
+                       (long long)(memory >> 20));
     e->max_ctx = l->m->n_pos;
     for (;;) {
-        const int64_t ctx_pages = (e->max_ctx + KERN_PAGE_TOKENS - 1) / KERN_PAGE_TOKENS;
-        e->n_pages = 0;
-        const int64_t fixed = (int64_t)l->m->packed_bytes + (int64_t)engine_bytes(l->m, e, pool_threads(l->threads));
-        int64_t pages = (memory - fixed) / page_bytes;
-        if (pages > ctx_pages * e->max_batch) pages = ctx_pages * e->max_batch;
-        if (pages > INT32_MAX / 4) pages = INT32_MAX / 4;
+        const int64_t ctx_pages = (e->max_ctx + KERN_PAGE_TOKENS - 1) / KERN_PAGE_TOKENS, fixed = fixed_bytes(l, e);
+        const int64_t pages = pages_that_fit(l, e, ctx_pages, memory - fixed);
         if (pages >= ctx_pages) {
             e->n_pages = (int32_t)pages;
             return true;
         }
         if (o->ctx || e->max_ctx <= 256)
             return gv_fail(err, GV_LIMIT, -1, "a context of %lld tokens needs %lld MiB, %lld MiB are allowed (--memory, --ctx)",
-                           (long long)e->max_ctx, (long long)((fixed + ctx_pages * page_bytes) >> 20), (long long)(memory >> 20));
+                           (long long)e->max_ctx, (long long)((fixed + (int64_t)kv_pool_bytes(&shape, (int32_t)ctx_pages)) >> 20) + 1,
+                           (long long)(memory >> 20));
         e->max_ctx /= 2;
         log_msg(LOG_INFO, "context reduced to %lld tokens to fit into memory", (long long)e->max_ctx);
     }
+}
+
+static const char *wait_for_digest(void *of) {
+    return digest_wait(((lm_local *)of)->digest);
+}
+
+/* Only what the context needs of the position tables. */
+static bool load_model(lm_local *l, const lm_options *o, const engine_options *e, gv_err *err) {
+    const model_load_options load = {l->threads, o->weights_cache, wait_for_digest, l};
+    l->m->n_pos = e->max_ctx;
+    if (!model_load(l->m, &load, err)) return false;
+    const model *m = l->m;
+    const double seconds = (double)m->pack_us * 1e-6;
+    log_msg(LOG_INFO, "%s: %zu MiB of weights %s in %.2f s (%.1f GB/s), ready in %.2f s", o->model, m->packed_bytes >> 20,
+            m->cached.p ? "from the cache, checked" : "repacked", seconds, (double)m->packed_bytes * 1e-9 / (seconds > 0 ? seconds : 1e-6),
+            (double)m->load_us * 1e-6);
+    return true;
+}
+
+/* Tokenizer, layout and bound model: what fails, fails before gigabytes are packed.  Hashing begins here, so that it goes on beside all the rest. */
+static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
+    gguf *g = gguf_open(o->model, err);
+    if (!g) return false;
+    l->t = tok_from_gguf(g, err);
+    if (!l->t) {
+        gv_context(err, "%s", o->model);
+        gguf_close(g);
+        return false;
+    }
+    l->m = model_bind(g, o->ctx, err);
+    if (!l->m) return false;
+    l->digest = digest_start(gguf_map(l->m->file));
+    l->chat = layout_open(l->t, o->chat_template, err);
+    return l->chat != NULL;
 }
 
 static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
@@ -87,16 +149,7 @@ static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
     e.check_kv = true;
 #endif
     const int64_t memory = o->memory_bytes ? o->memory_bytes : available_memory() / 10 * 8;
-    gguf *g = gguf_open(o->model, err);
-    if (!g) return false;
-    l->t = tok_from_gguf(g, err);
-    if (!l->t) {
-        gv_context(err, "%s", o->model);
-        gguf_close(g);
-        return false;
-    }
-    l->m = model_from_gguf(g, o->ctx, memory, l->threads, err);
-    if (!l->m || !size_engine(l, o, memory, &e, err)) return false;
+    if (!open_file(l, o, err) || !size_engine(l, o, memory, &e, err) || !load_model(l, o, &e, err)) return false;
     if (o->ctx > l->m->shape.ctx_train)
         log_msg(LOG_WARN, "--ctx %lld is more than the %lld positions the model was trained for", (long long)o->ctx,
                 (long long)l->m->shape.ctx_train);
@@ -112,7 +165,7 @@ static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
                         .ctx_tokens = e.max_ctx,
                         .constrained = true,
                         .logprobs = true,
-                        .max_in_flight = 4 * e.max_batch};
+                        .max_in_flight = REQUESTS_A_SEQUENCE * e.max_batch};
     return true;
 }
 
@@ -313,16 +366,12 @@ static size_t local_in_flight(const lm *m) {
     return engine_in_flight(((const lm_local *)m)->e) + ((const lm_local *)m)->n_early;
 }
 
-static const lm_caps *local_caps(lm *m) {
+static const lm_caps *local_caps(lm *m, bool wait) {
     lm_local *l = (lm_local *)m;
-    if (!l->hash[0]) {
-        const file_map *map = gguf_map(l->m->file);
-        sha256 h;
-        sha256_init(&h);
-        if (map) sha256_add(&h, map->p, map->n);
-        sha256_hex(&h, l->hash);
-        l->caps.model_hash = l->hash;
-    }
+    if (l->m->sha256[0])
+        l->caps.model_hash = l->m->sha256;
+    else if (wait)
+        l->caps.model_hash = digest_wait(l->digest);
     return &l->caps;
 }
 
@@ -334,6 +383,7 @@ static lm_stats local_stats(const lm *m) {
 static void local_free(lm *m) {
     lm_local *l = (lm_local *)m;
     engine_free(l->e);
+    digest_free(l->digest);
     model_free(l->m);
     layout_free(l->chat);
     tok_free(l->t);
@@ -371,8 +421,6 @@ lm *lm_local_open(const lm_options *o, gv_err *err) {
     arena_init(&l->early_arena);
     l->threads = pool_new(o->threads > 0 ? (int)o->threads : cpu_count(), err);
     if (!l->threads || !open_engine(l, o, err)) goto fail;
-    l->chat = layout_open(l->t, o->chat_template, err);
-    if (!l->chat) goto fail;
     if (layout_merges_system(l->chat)) log_msg(LOG_INFO, "the chat template takes no system message: it is merged into the user message");
     l->caps.template_hash = layout_hash(l->chat);
     name_model(l, o->model);

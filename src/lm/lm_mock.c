@@ -124,7 +124,8 @@ static void mock_cancel(lm *lm_base, uint64_t id) {
 static size_t mock_in_flight(const lm *m) {
     return ((const lm_mock *)m)->n;
 }
-static const lm_caps *mock_caps(lm *m) {
+static const lm_caps *mock_caps(lm *m, bool wait) {
+    (void)wait;
     return &((lm_mock *)m)->caps;
 }
 static lm_stats mock_stats(const lm *m) {

@@ -1,6 +1,7 @@
 /* Files: maps, capped reads, and the writer that replaces a file only when everything was written (full disk, size limit, no permission). */
 #include "support/base_check.h"
 
+#include "base/digest.h"
 #include "base/file.h"
 
 #include <dirent.h>
@@ -330,6 +331,55 @@ static void a_path_in_the_current_folder_needs_no_slash(void **state) {
     assert_int_equal(count_files(false), 1);
 }
 
+/* 9 MiB and a bit: more than two windows. */
+static void a_file_is_hashed_on_a_thread_of_its_own(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    buf text = {0};
+    for (size_t i = 0; i < 9437197; i++) buf_add_char(&text, (char)(i * 7 % 251));
+    put_file(path, text.p, text.n);
+    char want[65];
+    sha256 h;
+    sha256_init(&h);
+    sha256_add(&h, text.p, text.n);
+    sha256_hex(&h, want);
+    file_map m;
+    assert_true(file_map_open(&m, path, &err));
+    digest_job *j = digest_start(&m);
+    assert_string_equal(digest_wait(j), want);
+    assert_string_equal(digest_wait(j), want);
+    assert_memory_equal(m.p, text.p, text.n); /* its pages were dropped, not its bytes */
+    digest_free(j);
+    for (int i = 0; i < 20; i++) digest_free(digest_start(&m)); /* not waited for */
+    digest_free(NULL);
+    file_map_close(&m);
+    buf_fini(&text);
+}
+
+static void a_file_that_was_replaced_or_changed_has_another_identity(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    file_map a, b;
+    put_file(path, "one", 3);
+    assert_true(file_map_open(&a, path, &err) && file_map_open(&b, path, &err));
+    assert_memory_equal(&a.id, &b.id, sizeof a.id);
+    file_map_close(&b);
+    char other[160];
+    snprintf(other, sizeof other, "%s.other", path);
+    put_file(other, "two", 3);
+    assert_int_equal(rename(other, path), 0);
+    assert_true(file_map_open(&b, path, &err));
+    assert_int_not_equal(a.id.ino, b.id.ino);
+    file_map_close(&a);
+    const struct timespec past[2] = {{1, 0}, {1, 0}};
+    assert_int_equal(utimensat(AT_FDCWD, path, past, 0), 0);
+    assert_true(file_map_open(&a, path, &err));
+    assert_int_equal(a.id.mtime_ns, 1000000000);
+    assert_true(a.id.mtime_ns != b.id.mtime_ns);
+    file_map_close(&a);
+    file_map_close(&b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -347,6 +397,8 @@ int main(void) {
         T(a_full_device_is_reported),
         T(a_place_that_cannot_be_written_says_so_at_open),
         T(a_path_in_the_current_folder_needs_no_slash),
+        T(a_file_is_hashed_on_a_thread_of_its_own),
+        T(a_file_that_was_replaced_or_changed_has_another_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

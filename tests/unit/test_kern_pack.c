@@ -42,7 +42,7 @@ static void a_row_read_from_a_packed_matrix_equals_the_row_of_the_file(void **st
     for (size_t t = 0; t < N_TYPES; t++) {
         const dtype_info *info = dtype_get(all_types[t]);
         for (size_t s = 0; s < sizeof row_counts / sizeof row_counts[0]; s++) {
-            int64_t rows = row_counts[s], cols = (int64_t)info->block_elems * (int64_t)(1 + s);
+            int64_t rows = row_counts[s], cols = (int64_t)(info->block_elems == 1 ? 7 : info->block_elems) * (int64_t)(1 + s);
             size_t row_bytes = (size_t)cols / info->block_elems * info->block_bytes;
             uint8_t *src = random_weights(all_types[t], &r, rows, cols);
             kern_matrix w = pack_matrix(all_types[t], src, rows, cols);

@@ -591,7 +591,7 @@ static void rope_tables_are_those_of_transformers(void **state) {
             size_t size = (size_t)131072 * (size_t)(n_rot / 2) * sizeof(float);
             cos_table = malloc(size), sin_table = malloc(size);
             assert_true(cos_table && sin_table);
-            kern_rope_table((float)theta, n_rot, NULL, 131072, cos_table, sin_table);
+            kern_rope_table((float)theta, n_rot, NULL, 0, 131072, cos_table, sin_table);
             have_theta = theta, have_rot = n_rot;
         }
         size_t at = (size_t)pos * (size_t)(n_rot / 2) + (size_t)i;
@@ -612,8 +612,8 @@ static void llama3_divisors_are_those_of_the_gguf_converter(void **state) {
     float divisor[16], cos_plain[16 * 3], sin_plain[16 * 3], cos_scaled[16 * 3], sin_scaled[16 * 3];
     kern_rope_llama3_divisors(5e5f, 32, 8, 1, 4, 128, divisor);
     for (int i = 0; i < 16; i++) assert_int_equal(bits(divisor[i]), bits(want[i]));
-    kern_rope_table(5e5f, 32, NULL, 3, cos_plain, sin_plain);
-    kern_rope_table(5e5f, 32, divisor, 3, cos_scaled, sin_scaled);
+    kern_rope_table(5e5f, 32, NULL, 0, 3, cos_plain, sin_plain);
+    kern_rope_table(5e5f, 32, divisor, 0, 3, cos_scaled, sin_scaled);
     assert_true(cos_plain[32] == cos_scaled[32] && sin_plain[33] == sin_scaled[33]); /* divisor 1 */
     assert_true(sin_scaled[32 + 15] < sin_plain[32 + 15] / 7.9f && sin_scaled[32 + 15] > sin_plain[32 + 15] / 8.1f);
 }
@@ -734,7 +734,7 @@ static void outputs_have_the_golden_hashes(void **state) {
         ops->silu_mul(y, x, 1001);
         h[H_SILU] = hash_bytes(HASH_START, y, 1001 * sizeof *y);
         float c[32 * 40], s[32 * 40];
-        kern_rope_table(1e6f, 64, NULL, 40, c, s);
+        kern_rope_table(1e6f, 64, NULL, 0, 40, c, s);
         h[H_TABLE] = hash_bytes(hash_bytes(HASH_START, c, sizeof c), s, sizeof s);
         ops->rope(x, 5, 64, 64, KERN_ROPE_INTERLEAVED, c + 32 * 39, s + 32 * 39);
         h[H_ROPE] = hash_bytes(HASH_START, x, 320 * sizeof *x);
