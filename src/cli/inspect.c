@@ -2,10 +2,11 @@
 #include "cli/commands.h"
 #include "cli/lines.h"
 #include "engine/model.h"
-#include "judge/judgment.h"
+#include "judge/run.h"
 #include "kern/kern.h"
-#include "store/journal.h"
 #include "tok/tok.h"
+
+#include <stdlib.h>
 
 typedef struct inspect_opts {
     bool cpu, tensors;
@@ -139,22 +140,72 @@ static bool put_meta(void *ctx, sv name, sv text) {
     return true;
 }
 
-static bool count_statuses(journal *j, buf *out, gv_err *err) {
-    uint64_t n[JUDGMENT_ERROR + 1] = {0}, forced = 0;
+typedef struct rubric_count {
+    char *name;
+    uint64_t n, ok, scores; /* judgments; with a verdict; sum of the verdicts that are scores */
+    bool letters;
+} rubric_count;
+
+typedef struct run_counts {
+    uint64_t status[JUDGMENT_ERROR + 1], forced, rows, last_row;
+    rubric_count *rubrics;
+    size_t n_rubrics;
+} run_counts;
+
+static void count_record(run_counts *c, const journal_key key, const judgment *g) {
+    if (!c->rows || key.row != c->last_row) c->rows++; /* records come in order of rows */
+    c->last_row = key.row;
+    c->status[g->status]++;
+    c->forced += g->forced;
+    size_t i = 0;
+    while (i < c->n_rubrics && !sv_is(g->rubric, c->rubrics[i].name)) i++;
+    if (i == c->n_rubrics) {
+        c->rubrics = gv_xrealloc(c->rubrics, ++c->n_rubrics * sizeof *c->rubrics);
+        c->rubrics[i] = (rubric_count){.name = gv_xcalloc(g->rubric.n + 1, 1)};
+        if (g->rubric.n) memcpy(c->rubrics[i].name, g->rubric.p, g->rubric.n);
+    }
+    rubric_count *r = &c->rubrics[i];
+    r->n++;
+    r->ok += g->status == JUDGMENT_OK;
+    r->letters = r->letters || g->verdict >= 'A';
+    r->scores += (uint64_t)(g->status == JUDGMENT_OK ? g->verdict : 0);
+}
+
+static void put_counts(const run_counts *c, bool several, buf *out) {
+    const char *unit = several ? "judgments" : "rows";
+    if (several) buf_printf(out, "%-22s %llu rows\n", "judged", (unsigned long long)c->rows);
+    for (int s = 0; s <= JUDGMENT_ERROR; s++)
+        if (c->status[s])
+            buf_printf(out, "%-22s %llu %s\n", judgment_status_name((judgment_status)s), (unsigned long long)c->status[s], unit);
+    if (c->forced) buf_printf(out, "%-22s %llu %s\n", "verdict forced", (unsigned long long)c->forced, unit);
+    for (size_t i = 0; several && i < c->n_rubrics; i++) {
+        const rubric_count *r = &c->rubrics[i];
+        if (!r->name[0]) continue;
+        buf_add_str(out, "by ");
+        str_escape(sv_of(r->name), SIZE_MAX, out);
+        buf_printf(out, "%*s %llu judgments, %llu with a verdict", (int)(strlen(r->name) < 19 ? 19 - strlen(r->name) : 0), "",
+                   (unsigned long long)r->n, (unsigned long long)r->ok);
+        if (r->ok && !r->letters) buf_printf(out, ", mean %.2f", (double)r->scores / (double)r->ok);
+        buf_add_char(out, '\n');
+    }
+}
+
+static bool count_records(journal *j, buf *out, gv_err *err) {
+    run_counts counts = {0};
     journal_cursor c = {0};
-    bool end = false, ok = true;
+    bool end = false, several = false, ok = run_has_several(j, &several, err);
     arena a;
     arena_init(&a);
     while (ok && (ok = journal_next(j, &c, &end, err)) && !end) {
         judgment g;
         ok = judgment_from_json(c.record, &g, &a, err) || gv_context(err, "%s, row %llu", journal_path(j), (unsigned long long)c.key.row);
-        if (ok) n[g.status]++, forced += g.forced;
+        if (ok) count_record(&counts, c.key, &g);
         arena_reset(&a);
     }
+    if (ok) put_counts(&counts, several, out);
+    for (size_t i = 0; i < counts.n_rubrics; i++) free(counts.rubrics[i].name);
+    free(counts.rubrics);
     arena_fini(&a);
-    for (int s = 0; ok && s <= JUDGMENT_ERROR; s++)
-        if (n[s]) buf_printf(out, "%-22s %llu rows\n", judgment_status_name((judgment_status)s), (unsigned long long)n[s]);
-    if (ok && forced) buf_printf(out, "%-22s %llu rows\n", "verdict forced", (unsigned long long)forced);
     return ok;
 }
 
@@ -163,7 +214,7 @@ static int inspect_run(const char *path) {
     journal *j = journal_open(path, JOURNAL_READ, &err);
     if (!j) return cli_fail(&err);
     buf out = {0};
-    bool ok = journal_each_meta(j, put_meta, &(meta_ctx){&out, &err}, &err) && err.code == GV_OK && count_statuses(j, &out, &err);
+    bool ok = journal_each_meta(j, put_meta, &(meta_ctx){&out, &err}, &err) && err.code == GV_OK && count_records(j, &out, &err);
     int code = ok ? EXIT_OK : cli_fail(&err);
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
@@ -196,8 +247,8 @@ const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail = "MODEL is a GGUF file: keys, tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows by "
-              "status. "
+    .detail = "MODEL is a GGUF file: keys, tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows "
+              "(judgments, where a row has several) by status. "
               "--cpu tells which kernels are used here.",
     .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",
     .opts = options,

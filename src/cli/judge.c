@@ -31,7 +31,8 @@ static const opt_def options[] = {
     CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
-     "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file", "Judging"},
+     "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
+     "Judging"},
     {"rubric-col", 0, OPT_STRING, AT(rubric_col), "COLUMN", NULL, 0, 0,
      "Column with a rubric per row: text, or an object with criteria and score1_description .. score5_description", NULL},
     {"mode", 0, OPT_CHOICE, AT(mode), "MODE", "absolute|relative", 0, 0,
@@ -43,7 +44,8 @@ static const opt_def options[] = {
      "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained)", NULL},
     {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0,
      "Order of the two responses; this version judges the given order only", NULL},
-    {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, 1024, "Answers a row; this version takes 1", NULL},
+    {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, RUN_MAX_SAMPLES,
+     "Answers to each prompt, sampled independently; needs a temperature (default: 1)", NULL},
     {"expected-score", 0, OPT_FLAG, AT(expected_score), NULL, NULL, 0, 0,
      "Add column expected_score: the mean of 1..5 under the model's probabilities at the verdict", NULL},
     {"preset", 0, OPT_CHOICE, AT(preset), "NAME", "prometheus-eval|distilabel", 0, 0,
@@ -116,10 +118,10 @@ static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
     if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
     if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
     if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
-    if (o->rubric.n > 1)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "several rubrics a row are not supported by this version; give one --rubric");
-    if (o->samples > 1)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "--samples %lld: this version takes one answer a row", (long long)o->samples);
+    if (o->samples > 1 && sampling_of(o).temperature == 0)
+        return gv_fail(err, GV_USAGE, -1,
+                       "--samples %lld at temperature 0 would be the same answer %lld times; give a --temperature above 0, or a --preset",
+                       (long long)o->samples, (long long)o->samples);
     if (strcmp(o->order, "given") != 0)
         return gv_fail(err, GV_UNSUPPORTED, -1, "--order %s: this version judges the given order", o->order);
     if (o->rubric.n && o->rubric_col) return gv_fail(err, GV_USAGE, -1, "--rubric and --rubric-col exclude each other");
@@ -154,12 +156,21 @@ static bool check_files(const run_spec *spec, gv_err *err) {
     return r != NULL;
 }
 
-static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rubric *rub, arena *a, run_spec *spec, gv_err *err) {
+static bool load_rubrics(const judge_opts *o, arena *a, run_spec *spec, gv_err *err) {
+    rubric *v = arena_alloc(a, o->rubric.n * sizeof *v);
+    spec->rubrics = v;
+    for (; spec->n_rubrics < o->rubric.n; spec->n_rubrics++)
+        if (!rubric_load(o->rubric.v[spec->n_rubrics], spec->prompt.style, a, &v[spec->n_rubrics], err)) return false;
+    return run_check_rubrics(spec, err);
+}
+
+static bool make_spec(const judge_opts *o, const char *input, rows_map *map, arena *a, run_spec *spec, gv_err *err) {
     *spec = (run_spec){.input = input,
                        .out = o->out,
                        .rubric_col = o->rubric_col,
                        .model_path = o->model.model,
                        .chat_template = o->model.chat_template,
+                       .samples = (uint32_t)o->samples,
                        .sampling = sampling_of(o),
                        .expected_score = o->expected_score,
                        .fresh = o->fresh,
@@ -177,16 +188,12 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, rub
         if (!rows_map_add(map, o->map.v[i], err)) return false;
     spec->rows.map = map;
     if (o->keep) split_names(o->keep, a, spec);
-    if (o->rubric.n) {
-        if (!rubric_load(o->rubric.v[0], spec->prompt.style, a, rub, err)) return false;
-        spec->rubric = rub;
-    }
-    return check_files(spec, err);
+    return load_rubrics(o, a, spec, err) && check_files(spec, err);
 }
 
 /* ---- the run ---- */
 
-/* Which rows have no verdict and why, as "3 unparsable, 1 too_long" or as JSON members. */
+/* Which judgments have no verdict and why, as "3 unparsable, 1 too_long" or as JSON members. */
 static void put_statuses(const run_summary *sum, bool json, buf *out) {
     for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++) {
         const unsigned long long n = sum->by_status[s];
@@ -198,18 +205,25 @@ static void put_statuses(const run_summary *sum, bool json, buf *out) {
     }
 }
 
+static const char *unit_of(const run_progress *p) {
+    return p->per_row > 1 ? "judgments" : "rows";
+}
+
 static void tell_result(const judge_opts *o, const run_summary *sum) {
     buf text = {0}, line = {0};
     put_statuses(sum, o->json, &text);
     if (o->json) {
         buf_add_str(&line, "{\"event\":\"result\",\"out\":");
         json_put_string(&line, sv_of(o->out));
-        buf_printf(&line, ",\"rows\":%llu,\"ok\":%llu" SV_FMT "}", (unsigned long long)sum->rows, (unsigned long long)sum->ok,
-                   SV_ARG(buf_view(&text)));
+        buf_printf(&line, ",\"rows\":%llu,\"judgments\":%llu,\"ok\":%llu" SV_FMT "}", (unsigned long long)sum->rows,
+                   (unsigned long long)sum->judgments, (unsigned long long)sum->ok, SV_ARG(buf_view(&text)));
         talk_line(buf_view(&line));
     } else if (sum->failed) {
-        talk_say("warning", "%s: %llu of %llu rows have no verdict (%s); --retry-failed judges them again", o->out,
-                 (unsigned long long)sum->failed, (unsigned long long)sum->rows, text.p);
+        talk_say("warning", "%s: %llu of %llu %s have no verdict (%s); --retry-failed judges them again", o->out,
+                 (unsigned long long)sum->failed, (unsigned long long)sum->judgments, unit_of(&sum->last), text.p);
+    } else if (!o->quiet && sum->last.per_row > 1) {
+        talk_say("note", "%s: %llu rows, %llu judgments, all with a verdict", o->out, (unsigned long long)sum->rows,
+                 (unsigned long long)sum->judgments);
     } else if (!o->quiet) {
         talk_say("note", "%s: %llu rows, all with a verdict", o->out, (unsigned long long)sum->rows);
     }
@@ -219,9 +233,9 @@ static void tell_result(const judge_opts *o, const run_summary *sum) {
 
 static void tell_interruption(const run_summary *sum, const char *out) {
     const run_progress *p = &sum->last;
-    if (p->rows_all)
-        talk_say("interrupted", "interrupted with %llu of %llu rows judged; they are in %s.run, and the same command continues",
-                 (unsigned long long)p->rows_done, (unsigned long long)p->rows_all, out);
+    if (p->all)
+        talk_say("interrupted", "interrupted with %llu of %llu %s %s; they are in %s.run, and the same command continues",
+                 (unsigned long long)p->done, (unsigned long long)p->all, unit_of(p), p->per_row > 1 ? "made" : "judged", out);
     else
         talk_say("interrupted", "interrupted before the first row");
 }
@@ -250,14 +264,13 @@ static int run(int n_args, const char **args, const void *opts) {
     const judge_opts *o = opts;
     gv_err err = GV_ERR_INIT;
     rows_map map = {0};
-    rubric rub;
     run_spec spec;
     arena a;
     (void)n_args;
     arena_init(&a);
     if (o->json) talk_in_json();
     if (o->quiet) log_set(talk_log, LOG_WARN);
-    const int code = make_spec(o, args[0], &map, &rub, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
+    const int code = make_spec(o, args[0], &map, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
     rows_map_fini(&map);
     arena_fini(&a);
     return code;
@@ -271,6 +284,9 @@ const opt_command command_judge = {
         "Reads rows (.jsonl, .json, .csv, .tsv, or - for JSON lines on standard input), asks the evaluator model about each, and writes "
         "the rows with five more columns: feedback, result (1 to 5, A or B, or null), status, message and model_name. Columns read: "
         "instruction, generation (in relative mode generations, a list of two) and, with --reference, reference.\n\n"
+        "With several --rubric each row is judged by each, and the columns carry the rubric's name: honesty_feedback, honesty_result, ... "
+        "With "
+        "--samples N these columns are lists of N, beside result_mean, result_mode, result_spread and result_count (docs/judging.md).\n\n"
         "status is ok, or why there is no verdict: unparsable, truncated, too_long, bad_input or error. A bad row never stops the run.\n\n"
         "Each judgment is at once in the journal FILE.run. The same command continues an interrupted run; changed input or settings are "
         "refused with the difference named.\n\n"
@@ -278,6 +294,8 @@ const opt_command command_judge = {
         "by SIGINT or SIGTERM, resumable.",
     .example = "gavel judge rows.jsonl --model prometheus.gguf --rubric helpfulness --out verdicts.jsonl\n"
                "gavel judge rows.csv --model prometheus.gguf --rubric my-rubric.txt --reference --out verdicts.csv\n"
+               "gavel judge rows.jsonl --model prometheus.gguf --rubric helpfulness --rubric honesty --out both.jsonl\n"
+               "gavel judge rows.jsonl --model prometheus.gguf --rubric honesty --samples 8 --temperature 1 --out eight.jsonl\n"
                "gavel judge pairs.jsonl --model prometheus.gguf --mode relative --rubric reasoning --out better.jsonl",
     .opts = options,
     .min_args = 1,

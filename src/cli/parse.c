@@ -2,9 +2,7 @@
 #include "cli/commands.h"
 #include "cli/lines.h"
 #include "judge/judgment.h"
-#include "judge/prompt.h"
-#include "judge/verdict.h"
-#include "store/journal.h"
+#include "judge/run.h"
 
 typedef struct parse_opts {
     const char *verdict;
@@ -54,13 +52,21 @@ static bool parse_line(void *ctx, const row *in, buf *out, gv_err *err) {
     return true;
 }
 
-static bool put_record(verdict_parser parser, judge_mode mode, sv record, arena *a, buf *out, gv_err *err) {
+static bool put_record(verdict_parser parser, judge_mode mode, bool several, sv record, arena *a, buf *out, gv_err *err) {
     judgment g;
     if (!judgment_from_json(record, &g, a, err)) return false;
     buf_clear(out);
     buf_printf(out, "{\"row\":%llu,\"id\":", (unsigned long long)g.row);
     json_put_string(out, g.row_id);
     buf_add_char(out, ',');
+    if (several) {
+        buf_add_str(out, "\"rubric\":");
+        if (g.rubric.n)
+            json_put_string(out, g.rubric);
+        else
+            buf_add_str(out, "null");
+        buf_printf(out, ",\"sample\":%u,", g.sample);
+    }
     if (g.has_raw) {
         put_verdict(parser, mode, g.raw, out);
     } else {
@@ -77,11 +83,12 @@ static int parse_journal(const char *path, verdict_parser parser) {
     buf mode = {0}, out = {0};
     arena a;
     arena_init(&a);
-    bool found = false, end = false, ok = journal_get_meta(j, "mode", &found, &mode, &err);
+    bool found = false, several = false, end = false, ok = journal_get_meta(j, "mode", &found, &mode, &err);
     const judge_mode m = found && sv_is(buf_view(&mode), "relative") ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
     journal_cursor c = {0};
+    ok = ok && run_has_several(j, &several, &err);
     while (ok && (ok = journal_next(j, &c, &end, &err)) && !end) {
-        ok = put_record(parser, m, c.record, &a, &out, &err);
+        ok = put_record(parser, m, several, c.record, &a, &out, &err);
         if (!ok) gv_context(&err, "%s, row %llu", path, (unsigned long long)c.key.row);
         if (ok && !lines_print(&out)) break;
         arena_reset(&a);
@@ -108,7 +115,9 @@ const opt_command command_parse = {
     .args = "FILE|RUN",
     .summary = "Parse raw answers again, without a model",
     .detail = "Reads lines of {\"raw\",\"mode\"} (- is standard input; raw may be null) or a run's journal (OUT.run) and prints "
-              "{\"feedback\",\"result\",\"status\",\"rule\"} for each; for a journal with row and id in front. Without \"mode\" a line is "
+              "{\"feedback\",\"result\",\"status\",\"rule\"} for each; for a journal with row and id in front, and rubric and sample if it "
+              "has several "
+              "judgments a row. Without \"mode\" a line is "
               "absolute.",
     .example = "gavel parse answers.jsonl --verdict lenient\ngavel parse verdicts.jsonl.run --verdict robust",
     .opts = options,

@@ -1,4 +1,4 @@
-/* See progress.h.  Rates are those of this run: rows that an earlier run judged count as done, not as speed.  The bar is redrawn whenever the
+/* See progress.h.  Rates are those of this run: what an earlier run judged counts as done, not as speed.  The bar is redrawn whenever the
  * run reports (every 100 ms at most), a JSON line comes every second, a plain line every 5 seconds; the last report is always shown. */
 #include "cli/progress.h"
 
@@ -17,19 +17,19 @@ void progress_init(progress_view *v, bool json, bool quiet) {
 }
 
 typedef struct rates {
-    double share, rows_s, tokens_s, shared;
+    double share, judgments_s, tokens_s, shared;
     int64_t eta_s; /* -1: unknown */
 } rates;
 
 static rates rates_of(const run_progress *p) {
-    const double seconds = (double)p->elapsed_us * 1e-6, done = (double)(p->rows_done - p->rows_before);
-    rates r = {.eta_s = p->rows_done == p->rows_all ? 0 : -1};
-    r.share = p->rows_all ? (double)p->rows_done / (double)p->rows_all : 1;
+    const double seconds = (double)p->elapsed_us * 1e-6, done = (double)(p->done - p->before);
+    rates r = {.eta_s = p->done == p->all ? 0 : -1};
+    r.share = p->all ? (double)p->done / (double)p->all : 1;
     if (p->lm.prompt_tokens) r.shared = (double)p->lm.cached_tokens / (double)p->lm.prompt_tokens;
     if (seconds <= 0) return r;
-    r.rows_s = done / seconds;
+    r.judgments_s = done / seconds;
     r.tokens_s = (double)p->lm.computed_tokens / seconds;
-    if (r.eta_s < 0 && done > 0) r.eta_s = (int64_t)((double)(p->rows_all - p->rows_done) / r.rows_s + 0.5);
+    if (r.eta_s < 0 && done > 0) r.eta_s = (int64_t)((double)(p->all - p->done) / r.judgments_s + 0.5);
     return r;
 }
 
@@ -44,17 +44,18 @@ static void put_duration(int64_t s, buf *out) {
 
 typedef enum detail { WIDE, TIGHT, SHORT } detail;
 
-/* "12/24 rows, 0.53 rows/s, 411 tokens/s, 46 % shared, 0 failed, ETA 0:23"; TIGHT without commas, SHORT without what is least missed. */
+/* "12/24 rows, 0.53 rows/s, 411 tokens/s, 46 % shared, 0 failed, ETA 0:23", with several judgments a row "12/96 judgments, ..."; TIGHT without commas, SHORT without what is least missed. */
 static void put_text(const run_progress *p, detail d, buf *out) {
     const rates r = rates_of(p);
     const char *gap = d == WIDE ? ", " : " ";
-    buf_printf(out, "%llu/%llu rows", (unsigned long long)p->rows_done, (unsigned long long)p->rows_all);
-    if (r.rows_s > 0 && r.rows_s < 0.1)
-        buf_printf(out, "%s%.1f rows/min", gap, 60 * r.rows_s);
+    const char *unit = p->per_row == 1 ? "rows" : "judgments";
+    buf_printf(out, "%llu/%llu %s", (unsigned long long)p->done, (unsigned long long)p->all, unit);
+    if (r.judgments_s > 0 && r.judgments_s < 0.1)
+        buf_printf(out, "%s%.1f %s/min", gap, 60 * r.judgments_s, unit);
     else
-        buf_printf(out, "%s%.*f rows/s", gap, r.rows_s < 10 ? 2 : 0, r.rows_s);
+        buf_printf(out, "%s%.*f %s/s", gap, r.judgments_s < 10 ? 2 : 0, r.judgments_s, unit);
     if (d != SHORT) buf_printf(out, "%s%.0f tokens/s%s%.0f %% shared", gap, r.tokens_s, gap, 100 * r.shared);
-    buf_printf(out, "%s%llu failed%s%s ", gap, (unsigned long long)p->rows_failed, gap, p->final ? "took" : "ETA");
+    buf_printf(out, "%s%llu failed%s%s ", gap, (unsigned long long)p->failed, gap, p->final ? "took" : "ETA");
     put_duration(p->final ? (p->elapsed_us + 500000) / 1000000 : r.eta_s, out);
 }
 
@@ -86,11 +87,12 @@ static void show_bar(const run_progress *p) {
 static void show_json(const run_progress *p) {
     const rates r = rates_of(p);
     buf line = {0};
-    buf_printf(&line, "{\"event\":\"%s\",\"rows\":%llu,\"done\":%llu,\"failed\":%llu,\"before\":%llu,\"elapsed_s\":%.3f",
-               p->final ? "end" : "progress", (unsigned long long)p->rows_all, (unsigned long long)p->rows_done,
-               (unsigned long long)p->rows_failed, (unsigned long long)p->rows_before, (double)p->elapsed_us * 1e-6);
-    buf_printf(&line, ",\"rows_per_s\":%.3f,\"tokens_per_s\":%.1f,\"prompt_tokens\":%lld,\"shared_tokens\":%lld", r.rows_s, r.tokens_s,
-               (long long)p->lm.prompt_tokens, (long long)p->lm.cached_tokens);
+    buf_printf(&line, "{\"event\":\"%s\",\"rows\":%llu,\"judgments\":%llu,\"done\":%llu,\"failed\":%llu,\"before\":%llu,\"elapsed_s\":%.3f",
+               p->final ? "end" : "progress", (unsigned long long)p->rows, (unsigned long long)p->all, (unsigned long long)p->done,
+               (unsigned long long)p->failed, (unsigned long long)p->before, (double)p->elapsed_us * 1e-6);
+    buf_printf(&line, ",\"rows_per_s\":%.3f,\"tokens_per_s\":%.1f,\"prompt_tokens\":%lld,\"shared_tokens\":%lld,\"shared\":%.4f",
+               p->per_row ? r.judgments_s / (double)p->per_row : 0, r.tokens_s, (long long)p->lm.prompt_tokens,
+               (long long)p->lm.cached_tokens, r.shared);
     buf_printf(&line, ",\"computed_tokens\":%lld,\"output_tokens\":%lld,\"eta_s\":", (long long)p->lm.computed_tokens,
                (long long)p->lm.output_tokens);
     if (r.eta_s < 0)

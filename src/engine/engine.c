@@ -25,9 +25,11 @@ struct engine {
     seq **running;      /* [max_batch], oldest first */
     int n_running, n_waiting;
     seq *finished; /* ended since the last step */
-    seq *reported; /* results handed out, freed at the next step */
-    engine_result *results;
+    size_t n_finished;
+    seq *reported;                         /* results handed out, freed at the next step */
+    engine_result *results, *next_results; /* handed out; larger ones for the next step, or NULL */
     size_t n_results, cap_results;
+    trigger_rests *rests; /* one for each trigger ever asked for */
     uint64_t n_submitted;
     step_run *runs; /* [max_batch] of the step */
     seq **run_seq;  /* [max_batch] */
@@ -108,6 +110,11 @@ void engine_free(engine *e) {
     free_seqs(e->finished);
     free_seqs(e->reported);
     free(e->results);
+    free(e->next_results);
+    for (trigger_rests *r = e->rests, *next; r; r = next) {
+        next = r->next;
+        free(r);
+    }
     for (int i = 0; e->samplers && i < pool_threads(e->threads); i++) sampler_free(e->samplers[i]);
     free(e->samplers);
     free(e->padding);
@@ -134,6 +141,7 @@ static void enqueue(engine *e, seq *s) {
 static void finish(engine *e, seq *s) {
     s->next = e->finished;
     e->finished = s;
+    e->n_finished++;
 }
 
 static bool bad_ids(const engine *e, const engine_request *r) {
@@ -142,13 +150,33 @@ static bool bad_ids(const engine *e, const engine_request *r) {
     return r->n_prompt < 1;
 }
 
-void engine_submit(engine *e, const engine_request *r) {
+/* Room for the results of everything in flight, without touching those that the caller may still look at. */
+static void reserve_results(engine *e) {
+    if (engine_in_flight(e) <= e->cap_results) return;
+    e->cap_results = e->cap_results ? 2 * e->cap_results : 64;
+    free(e->next_results);
+    e->next_results = gv_xcalloc(e->cap_results, sizeof *e->next_results);
+}
+
+static const trigger_rests *find_rests(engine *e, const char *trigger) {
+    for (const trigger_rests *r = e->rests; r; r = r->next)
+        if (strcmp(r->trigger, trigger) == 0) return r;
+    trigger_rests *r = seq_make_rests(trigger, e->t);
+    r->next = e->rests;
+    e->rests = r;
+    return r;
+}
+
+static void submit(engine *e, const engine_request *r) {
     seq *s = gv_xcalloc(1, sizeof *s);
     s->id = r->id;
     s->order = e->n_submitted++;
     s->params = r->params;
     s->has_ending = r->ending != NULL;
-    if (r->ending) s->ending = *r->ending;
+    if (r->ending) {
+        s->ending = *r->ending;
+        s->rests = find_rests(e, r->ending->trigger);
+    }
     s->want_logprobs = r->want_choice_logprobs;
     s->ignore_eog = r->ignore_eog;
     s->result.choice = -1;
@@ -174,6 +202,11 @@ void engine_submit(engine *e, const engine_request *r) {
     s->pages = gv_xmalloc((size_t)pages_for(s->limit) * sizeof *s->pages);
     memcpy(s->tokens, r->prompt, (size_t)r->n_prompt * sizeof *s->tokens);
     enqueue(e, s);
+}
+
+void engine_submit(engine *e, const engine_request *r) {
+    submit(e, r);
+    reserve_results(e);
 }
 
 /* Gives all pages back, last first; unfinished nodes of the tree leave it. */
@@ -204,9 +237,7 @@ void engine_cancel(engine *e, uint64_t id) {
 }
 
 size_t engine_in_flight(const engine *e) {
-    size_t n = (size_t)e->n_running + (size_t)e->n_waiting;
-    for (const seq *s = e->finished; s; s = s->next) n++;
-    return n;
+    return (size_t)e->n_running + (size_t)e->n_waiting + e->n_finished;
 }
 
 engine_stats engine_get_stats(const engine *e) {
@@ -223,14 +254,35 @@ static void remove_running(engine *e, int i) {
     memmove(&e->running[i], &e->running[i + 1], (size_t)(e->n_running - i) * sizeof *e->running);
 }
 
-/* Admits waiting sequences while there is room for all their known tokens, and for what they will need next. */
+/* Whole prompt pages that s has in common with a running sequence: these it will attach rather than take. */
+static int32_t common_pages(const engine *e, const seq *s) {
+    int32_t best = 0;
+    for (int i = 0; i < e->n_running && !e->o.no_prefix_cache; i++) {
+        const seq *other = e->running[i];
+        const int32_t most = (s->n_prompt < other->n_prompt ? s->n_prompt : other->n_prompt) / PAGE;
+        int32_t n = 0;
+        while (n < most && memcmp(s->tokens + n * PAGE, other->tokens + n * PAGE, PAGE * sizeof *s->tokens) == 0) n++;
+        if (n > best) best = n;
+    }
+    return best;
+}
+
+/* Pages that a sequence of so many tokens is yet to take. */
+static int32_t pages_to_take(const seq *s, int32_t n_tokens) {
+    return pages_for(n_tokens) - (s->n_pages > s->n_common ? s->n_pages : s->n_common);
+}
+
+/* Admits waiting sequences while there is room for all their known tokens, for what they will need next, and for one more page of everyone
+ * who runs: without that, a sequence comes back only to be preempted again (64 sequences of 25 to 500 tokens in 64 pages: 218 preemptions and
+ * 58,070 tokens computed without, 113 and 49,862 with, in 3 % more steps). */
 static void admit(engine *e) {
     int32_t promised = 0;
-    for (int i = 0; i < e->n_running; i++) promised += pages_for(e->running[i]->n_tokens + 1) - e->running[i]->n_pages;
+    for (int i = 0; i < e->n_running; i++) promised += pages_to_take(e->running[i], e->running[i]->n_tokens + 1);
     while (e->queue_head && e->n_running < e->o.max_batch) {
         seq *s = e->queue_head;
-        const int32_t need = pages_for(s->n_tokens + (s->has_ending ? seq_ending_tokens(&s->ending) : 1));
-        if (e->n_running > 0 && need > kv_pages_available(e->kv) - promised) return;
+        s->n_common = common_pages(e, s);
+        const int32_t need = pages_to_take(s, s->n_tokens + (s->has_ending ? seq_ending_tokens(&s->ending) : 1));
+        if (e->n_running > 0 && need + e->n_running > kv_pages_available(e->kv) - promised) return;
         promised += need;
         e->queue_head = s->next;
         e->n_waiting--;
@@ -254,6 +306,7 @@ static void preempt(engine *e, int i) {
     seq *victim = e->running[i];
     release_pages(e, victim);
     remove_running(e, i);
+    victim->n_common = 0;
     victim->restarted = true;
     enqueue(e, victim);
     e->stats.preemptions++;
@@ -366,6 +419,7 @@ static void make_step(engine *e) {
 
 static void advance_part(void *ctx, int64_t begin, int64_t end, int worker) {
     engine *e = ctx;
+    gv_alloc_guard(true); /* it counts by thread */
     for (int64_t i = begin; i < end; i++) {
         seq *s = e->run_seq[i];
         if (e->run_row[i] < 0 || e->runs[i].bad || s->phase == SEQ_DONE) continue;
@@ -373,6 +427,7 @@ static void advance_part(void *ctx, int64_t begin, int64_t end, int worker) {
         if (e->o.on_logits) e->o.on_logits(e->o.on_logits_ctx, s->id, s->n_tokens - 1, logits);
         seq_advance(s, e->samplers[worker], e->t, logits);
     }
+    gv_alloc_guard(false);
 }
 
 /* Counts what was computed and makes finished pages usable by others. */
@@ -402,10 +457,6 @@ static void report(engine *e, seq *s) {
     r->prefill_us = s->admitted_us && s->first_us ? s->first_us - s->admitted_us : 0;
     r->decode_us = s->first_us ? now - s->first_us : 0;
     e->stats.output_tokens += r->n_tokens;
-    if (e->n_results == e->cap_results) {
-        e->cap_results = e->cap_results ? 2 * e->cap_results : 64;
-        e->results = gv_xrealloc(e->results, e->cap_results * sizeof *e->results);
-    }
     e->results[e->n_results++] = *r;
 }
 
@@ -421,13 +472,20 @@ static void collect_finished(engine *e) {
         remove_running(e, i);
         finish(e, s);
     }
+    if (e->next_results) {
+        free(e->results);
+        e->results = e->next_results;
+        e->next_results = NULL;
+    }
     e->n_results = 0;
     for (seq *s = e->finished; s; s = s->next) report(e, s);
     e->reported = e->finished;
     e->finished = NULL;
+    e->n_finished = 0;
 }
 
 bool engine_step(engine *e, const engine_result **results, size_t *n, gv_err *err) {
+    gv_alloc_guard(true);
     free_seqs(e->reported);
     e->reported = NULL;
     admit(e);
@@ -445,6 +503,7 @@ bool engine_step(engine *e, const engine_result **results, size_t *n, gv_err *er
     collect_finished(e);
     *results = e->results;
     *n = e->n_results;
+    gv_alloc_guard(false);
     return !e->o.check_kv || kv_check(e->kv, err);
 }
 

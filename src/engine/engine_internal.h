@@ -12,6 +12,14 @@ typedef enum seq_phase {
     SEQ_DONE,
 } seq_phase;
 
+/* What is forced behind a half-written trigger: ids of trigger[k..], for each k.  Made at submission, because a step must not allocate. */
+typedef struct trigger_rests {
+    struct trigger_rests *next;
+    char trigger[32];
+    int n[32];
+    int32_t id[32][32];
+} trigger_rests;
+
 /* One request on its way.  tokens = prompt then output; the first n_done of them have K and V in pages. */
 typedef struct seq {
     struct seq *next;   /* in the queue, oldest first */
@@ -21,11 +29,13 @@ typedef struct seq {
     kv_page *pages;                            /* [n_pages] */
     int32_t n_pages;
     int32_t n_shared_tokens; /* prompt tokens taken from the tree instead of computed */
+    int32_t n_common;        /* first pages that a sequence had in common which ran when this one was admitted */
     bool restarted;          /* was preempted: what it attaches now is no longer counted as shared */
     bool keep_kv;            /* the next run recomputes the last prompt token over a shared page */
     sample_params params;
     bool has_ending, want_logprobs, ignore_eog;
     engine_ending ending;
+    const trigger_rests *rests; /* of the ending's trigger; the engine's */
     seq_phase phase;
     bool use_bare;
     char tail[64]; /* last bytes of the output text, where the trigger may be under way */
@@ -36,6 +46,7 @@ typedef struct seq {
 
 /* What the logits of the last token make of the sequence: appends the next token, or ends it.  Applies the forced ending. */
 void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits);
+trigger_rests *seq_make_rests(const char *trigger, const tok *t);
 /* Tokens that the ending needs at most, choice included; 0 without one. */
 int32_t seq_ending_tokens(const engine_ending *e);
 void seq_end(seq *s, engine_finish finish, const char *message);

@@ -6,6 +6,8 @@
  * Forced tokens are appended without looking at logits, all at once; the engine then computes them like a chunk of prompt. */
 #include "engine/engine_internal.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 
 int32_t seq_ending_tokens(const engine_ending *e) {
@@ -45,43 +47,66 @@ static bool all_space(sv text) {
     return true;
 }
 
+trigger_rests *seq_make_rests(const char *trigger, const tok *t) {
+    trigger_rests *r = gv_xcalloc(1, sizeof *r);
+    const sv whole = sv_of(trigger);
+    memcpy(r->trigger, whole.p, whole.n);
+    for (size_t k = 0; k < whole.n; k++) {
+        gv_err err = GV_ERR_INIT;
+        ids rest = {0};
+        /* Bytes that cannot be encoded, or in more ids than the ending has room for, are left out: the choice follows all the same. */
+        if (tok_encode_continue(t, sv_sub(whole, k, whole.n), &rest, &err) && rest.n <= whole.n) {
+            memcpy(r->id[k], rest.v, rest.n * sizeof *rest.v);
+            r->n[k] = (int)rest.n;
+        }
+        ids_fini(&rest);
+    }
+    return r;
+}
+
 /* The last token completed the trigger; `after` is what it holds beyond. */
-static void trigger_seen(seq *s, const tok *t, sv after, sv before) {
+static void trigger_seen(seq *s, sv after, sv before) {
     if (after.n == 0) {
         append_all(s, s->ending.gap, s->ending.n_gap);
     } else if (all_space(after)) {
         s->use_bare = true;
     } else {
         /* "[RESULT]:" in one token: the token gives way to the trigger's own rest. It has no K/V yet. */
-        gv_err err = GV_ERR_INIT;
-        ids rest = {0};
         const sv trigger = sv_of(s->ending.trigger);
         size_t written = before.n < trigger.n ? before.n : trigger.n - 1;
         while (written > 0 && !sv_ends(before, sv_sub(trigger, 0, written))) written--;
         s->n_tokens--;
-        if (tok_encode_continue(t, sv_sub(trigger, written, trigger.n), &rest, &err) && rest.n <= trigger.n)
-            append_all(s, rest.v, (int)rest.n);
+        append_all(s, s->rests->id[written], s->rests->n[written]);
         append_all(s, s->ending.gap, s->ending.n_gap);
-        ids_fini(&rest);
     }
     s->phase = SEQ_CHOICE;
 }
 
-/* Adds the last token's bytes to the tail and looks for the trigger across tokens. */
+/* Adds the last token's bytes to the tail and looks for the trigger across tokens.  The tail is shorter than the trigger, so a trigger that
+ * begins in it ends within `joint`; one that begins later is in the token's own bytes. */
 static void watch_trigger(seq *s, const tok *t) {
-    const sv trigger = sv_of(s->ending.trigger), bytes = tok_token_bytes(t, s->tokens[s->n_tokens - 1]);
-    buf text = {0};
-    buf_add(&text, s->tail, s->n_tail);
-    buf_add_sv(&text, bytes);
-    const size_t at = sv_find(buf_view(&text), trigger, 0);
-    if (at != SIZE_MAX) {
-        trigger_seen(s, t, sv_sub(buf_view(&text), at + trigger.n, text.n), (sv){s->tail, s->n_tail});
-    } else {
-        const size_t keep = text.n < trigger.n - 1 ? text.n : trigger.n - 1;
-        memcpy(s->tail, text.p + text.n - keep, keep);
-        s->n_tail = keep;
+    const sv trigger = sv_of(s->ending.trigger), bytes = tok_token_bytes(t, s->tokens[s->n_tokens - 1]), tail = {s->tail, s->n_tail};
+    const sv head = sv_sub(bytes, 0, trigger.n - 1);
+    char joint[2 * sizeof s->ending.trigger];
+    memcpy(joint, tail.p, tail.n);
+    if (head.n) memcpy(joint + tail.n, head.p, head.n);
+    size_t at = sv_find((sv){joint, tail.n + head.n}, trigger, 0); /* counted from the tail's begin */
+    if (at == SIZE_MAX) {
+        at = sv_find(bytes, trigger, 0);
+        if (at != SIZE_MAX) at += tail.n;
     }
-    buf_fini(&text);
+    if (at != SIZE_MAX) {
+        trigger_seen(s, sv_sub(bytes, at + trigger.n - tail.n, bytes.n), tail);
+        return;
+    }
+    if (bytes.n >= trigger.n - 1) {
+        s->n_tail = trigger.n - 1;
+        memcpy(s->tail, bytes.p + bytes.n - s->n_tail, s->n_tail);
+        return;
+    }
+    const size_t n = tail.n + head.n, keep = n < trigger.n - 1 ? n : trigger.n - 1;
+    memcpy(s->tail, joint + n - keep, keep);
+    s->n_tail = keep;
 }
 
 static void choose(seq *s, sampler *smp, const float *logits) {

@@ -44,6 +44,7 @@ void judgment_to_json(const judgment *j, buf *out) {
     put_uint(out, "row", j->row);
     put_text(out, "row_id", j->row_id);
     if (j->row_hash[0]) put_text(out, "row_hash", sv_of(j->row_hash));
+    if (j->rubric.n) put_text(out, "rubric", j->rubric);
     put_uint(out, "sample", j->sample);
     if (j->attempt) put_uint(out, "attempt", j->attempt);
     if (j->order) put_text(out, "order", (sv){&j->order, 1});
@@ -196,8 +197,9 @@ static bool get_row(const json_value *o, judgment *j, arena *a, gv_err *err) {
     uint64_t sample = 0, attempt = 0;
     if (!json_get(o, "row")) return gv_fail(err, GV_FORMAT, -1, "judgment record: there is no row");
     if (!get_uint(o, "row", &j->row, err) || !get_text(o, "row_id", &j->row_id, NULL, a, err) ||
-        !get_text(o, "row_hash", &hash, NULL, a, err) || !get_uint(o, "sample", &sample, err) || !get_uint(o, "attempt", &attempt, err) ||
-        !get_uint(o, "seed", &j->seed, err) || !get_text(o, "order", &order, NULL, a, err))
+        !get_text(o, "row_hash", &hash, NULL, a, err) || !get_text(o, "rubric", &j->rubric, NULL, a, err) ||
+        !get_uint(o, "sample", &sample, err) || !get_uint(o, "attempt", &attempt, err) || !get_uint(o, "seed", &j->seed, err) ||
+        !get_text(o, "order", &order, NULL, a, err))
         return false;
     if (hash.n && hash.n != 64) return gv_fail(err, GV_FORMAT, -1, "judgment record: row_hash has %zu characters, not 64", hash.n);
     if (hash.n) memcpy(j->row_hash, hash.p, 65);

@@ -28,6 +28,7 @@ typedef struct judgment {
     uint64_t row;             /* global row number from 0 */
     sv row_id;                /* id column's text, or the row number */
     char row_hash[65];        /* sha256 of the values that went into the prompt */
+    sv rubric;                /* its name; empty in raw style and with a rubric of the row's own */
     uint32_t sample, attempt; /* attempt: 0, or how often --retry-failed has judged the row again */
     char order;               /* 'A': as given; 'B': swapped */
     uint64_t seed;

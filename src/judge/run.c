@@ -1,5 +1,6 @@
 /* See run.h.  The loop keeps as many requests in flight as the model wants, in row order; each answer is parsed and put into the journal at
- * once.  A request's id is the index of its slot, which remembers the row. */
+ * once.  A row's requests follow each other, its rubrics inside and their samples innermost, because they share the beginnings of their prompts.
+ * A request's id is the index of its slot, which remembers what was asked. */
 #include "judge/run_internal.h"
 
 #include "base/file.h"
@@ -17,7 +18,8 @@ enum { PROGRESS_US = 100000, SYNC_US = 5000000 };
 typedef struct slot {
     bool used;
     uint64_t row;
-    uint32_t attempt;
+    size_t rubric;
+    uint32_t sample, attempt;
     char row_hash[65];
     char *row_id;
 } slot;
@@ -91,13 +93,13 @@ static bool put_record(run *r, journal_key key, const judgment *g, gv_err *err) 
     return ok;
 }
 
-static bool record(run *r, const judgment *g, gv_err *err) {
+static bool record(run *r, const judgment *g, size_t which, gv_err *err) {
     const int64_t start = clock_mono_us();
-    const journal_key key = {.row = g->row};
+    const journal_key key = run_key(g->row, which, g->sample);
     const bool failed = g->status != JUDGMENT_OK;
     const bool ok = r->replay ? r->replay->answer(r->replay->ctx, key, g, err) : put_record(r, key, g, err);
-    r->progress.rows_done++;
-    r->progress.rows_failed += failed;
+    r->progress.done++;
+    r->progress.failed += failed;
     r->progress.journal_us += clock_mono_us() - start;
     return ok;
 }
@@ -135,10 +137,16 @@ static double expected_score(const double *logprob) {
     return mass > 0 ? sum / mass : 0;
 }
 
+static sv rubric_name(const run *r, size_t which) {
+    return r->spec->n_rubrics ? r->spec->rubrics[which].name : (sv){0};
+}
+
 static bool take_answer(run *r, const lm_result *a, gv_err *err) {
     slot *s = &r->slots[a->id];
     judgment g = {.row = s->row,
                   .row_id = sv_of(s->row_id),
+                  .rubric = rubric_name(r, s->rubric),
+                  .sample = s->sample,
                   .attempt = s->attempt,
                   .order = 'A',
                   .seed = r->spec->sampling.seed,
@@ -167,7 +175,7 @@ static bool take_answer(run *r, const lm_result *a, gv_err *err) {
     default: g.status = JUDGMENT_ERROR; break;
     }
     if (a->message.n) g.message = a->message;
-    const bool ok = !keep || record(r, &g, err);
+    const bool ok = !keep || record(r, &g, s->rubric, err);
     free(s->row_id);
     *s = (slot){0};
     r->in_flight--;
@@ -190,15 +198,24 @@ static bool drain(run *r, size_t limit, gv_err *err) {
 
 /* ---- rows ---- */
 
-static bool reject_row(run *r, const row *at, uint32_t attempt, sv message, gv_err *err) {
-    judgment g = {.row = at->number,
-                  .row_id = at->id,
-                  .attempt = attempt,
+/* One judgment to make. */
+typedef struct task {
+    const row *at;
+    size_t rubric;
+    uint32_t sample, attempt;
+} task;
+
+static bool reject(run *r, const task *t, sv message, gv_err *err) {
+    judgment g = {.row = t->at->number,
+                  .row_id = t->at->id,
+                  .rubric = rubric_name(r, t->rubric),
+                  .sample = t->sample,
+                  .attempt = t->attempt,
                   .order = 'A',
                   .seed = r->spec->sampling.seed,
                   .status = JUDGMENT_BAD_INPUT,
                   .message = message};
-    return record(r, &g, err);
+    return record(r, &g, t->rubric, err);
 }
 
 static size_t free_slot(const run *r) {
@@ -209,61 +226,78 @@ static size_t free_slot(const run *r) {
 
 static const sv scores[] = {{"1", 1}, {"2", 1}, {"3", 1}, {"4", 1}, {"5", 1}}, letters[] = {{"A", 1}, {"B", 1}};
 
-static bool submit_row(run *r, const row *at, uint32_t attempt, gv_err *err) {
+static bool submit(run *r, const task *t, const prompt_text *text, gv_err *err) {
     const run_spec *spec = r->spec;
-    gv_err bad = GV_ERR_INIT;
-    prompt_text text;
-    if (at->bad) return reject_row(r, at, attempt, at->message, err);
-    if (!row_prompt(&spec->prompt, at, spec->rubric_col, spec->rubric, &r->row_arena, &text, &bad)) {
-        if (bad.code == GV_MEMORY) return gv_fail(err, bad.code, bad.where, "%s", bad.msg); /* no fault of the row's */
-        return reject_row(r, at, attempt, sv_of(bad.msg), err);
-    }
     const size_t i = free_slot(r);
     slot *s = &r->slots[i];
-    *s = (slot){.used = true, .row = at->number, .attempt = attempt};
-    memcpy(s->row_hash, text.hash, sizeof s->row_hash);
-    s->row_id = gv_xcalloc(at->id.n + 1, 1);
-    memcpy(s->row_id, at->id.p, at->id.n);
+    *s = (slot){.used = true, .row = t->at->number, .rubric = t->rubric, .sample = t->sample, .attempt = t->attempt};
+    memcpy(s->row_hash, text->hash, sizeof s->row_hash);
+    s->row_id = gv_xcalloc(t->at->id.n + 1, 1);
+    memcpy(s->row_id, t->at->id.p, t->at->id.n);
     lm_message messages[2];
     lm_request q = {.id = i,
                     .messages = messages,
-                    .n_messages = prompt_messages(&text, messages),
+                    .n_messages = prompt_messages(text, messages),
                     .sampling = spec->sampling,
-                    .row = at->number,
-                    .attempt = attempt,
+                    .row = t->at->number,
+                    .sample = t->sample,
+                    .attempt = t->attempt,
                     .want_choice_logprobs = spec->expected_score};
     if (spec->parser == PARSE_CONSTRAINED) {
         const bool absolute = spec->prompt.mode == JUDGE_ABSOLUTE;
         q.constraint = (lm_constraint){SV("[RESULT]"), absolute ? scores : letters, absolute ? 5 : 2};
     }
     r->in_flight++;
-    return lm_submit(r->model, &q, err);
+    return lm_submit(r->model, &q, err) && drain(r, r->n_slots - 1, err);
 }
 
-/* Is the row judged already?  With --retry-failed a failed record does not count, but its attempt goes on counting. */
-static bool already_judged(run *r, uint64_t number, bool *judged, uint32_t *attempt, gv_err *err) {
+/* Is it judged already?  With --retry-failed a failed record does not count, but its attempt goes on counting. */
+static bool already_judged(run *r, task *t, bool *judged, gv_err *err) {
     const int64_t begin = clock_mono_us();
+    const uint64_t number = t->at->number;
     bool found, failed;
     buf text = {0};
-    *attempt = 0;
-    if (r->replay) return r->replay->pick(r->replay->ctx, (journal_key){.row = number}, judged, attempt, err);
-    if (!journal_get(r->j, (journal_key){.row = number}, &found, &failed, r->spec->retry_failed ? &text : NULL, err)) return false;
+    t->attempt = 0;
+    const journal_key key = run_key(number, t->rubric, t->sample);
+    if (r->replay) return r->replay->pick(r->replay->ctx, key, judged, &t->attempt, err);
+    if (!journal_get(r->j, key, &found, &failed, r->spec->retry_failed ? &text : NULL, err)) return false;
     *judged = found && !(failed && r->spec->retry_failed);
     bool ok = true;
     if (found && !*judged) {
         judgment g;
         ok = judgment_from_json(buf_view(&text), &g, &r->row_arena, err) ||
              gv_context(err, "%s, row %llu", r->journal_path.p, (unsigned long long)number);
-        *attempt = g.attempt + 1;
+        t->attempt = g.attempt + 1;
     }
     if (*judged) {
-        r->progress.rows_done++;
-        r->progress.rows_before++;
-        r->progress.rows_failed += failed;
+        r->progress.done++;
+        r->progress.before++;
+        r->progress.failed += failed;
     }
     buf_fini(&text);
     r->progress.journal_us += clock_mono_us() - begin;
     return ok;
+}
+
+/* All samples of a row by one rubric that are not in the journal; their prompt is the same. */
+static bool judge_samples(run *r, const row *at, size_t which, gv_err *err) {
+    const run_spec *spec = r->spec;
+    gv_err bad = GV_ERR_INIT;
+    prompt_text text;
+    bool built = false, judged;
+    for (task t = {.at = at, .rubric = which}; t.sample < run_n_samples(spec); t.sample++) {
+        if (stopped(r, err) || !already_judged(r, &t, &judged, err)) return false;
+        if (judged) continue;
+        if (!built && !at->bad &&
+            !row_prompt(&spec->prompt, at, spec->rubric_col, spec->n_rubrics ? &spec->rubrics[which] : NULL, &r->row_arena, &text, &bad) &&
+            bad.code == GV_MEMORY)
+            return gv_fail(err, bad.code, bad.where, "%s", bad.msg); /* no fault of the row's */
+        built = true;
+        const bool good = !at->bad && bad.code == GV_OK;
+        if (good ? !submit(r, &t, &text, err) : !reject(r, &t, at->bad ? at->message : sv_of(bad.msg), err)) return false;
+        show_progress(r, false);
+    }
+    return true;
 }
 
 /* When the input was found changed, some verdicts may belong to rows that were never in it: the journal is marked as of no use. */
@@ -277,16 +311,15 @@ static bool next_row(run *r, rows_reader *reader, row *at, bool *end, gv_err *er
 
 static bool judge_rows(run *r, gv_err *err) {
     rows_reader *reader = rows_open_again(r->input_path, &r->rows, &r->input, err);
-    bool end = false, ok = false, judged;
-    uint32_t attempt;
+    bool end = false, ok = false;
     row at;
     if (!reader) return false;
     for (;;) {
         if (stopped(r, err)) goto done;
         if (!next_row(r, reader, &at, &end, err)) goto done;
         if (end) break;
-        if (!already_judged(r, at.number, &judged, &attempt, err)) goto done;
-        if (!judged && (!submit_row(r, &at, attempt, err) || !drain(r, r->n_slots - 1, err))) goto done;
+        for (size_t i = 0; i < run_n_variants(r->spec); i++)
+            if (!judge_samples(r, &at, i, err)) goto done;
         arena_reset(&r->row_arena);
         show_progress(r, false);
     }
@@ -356,7 +389,9 @@ static bool start_anew(run *r, gv_err *err) {
 static void make_slots(run *r, uint64_t n_rows) {
     r->n_slots = r->caps->max_in_flight > 0 ? (size_t)r->caps->max_in_flight : 1;
     r->slots = gv_xcalloc(r->n_slots + 1, sizeof *r->slots);
-    r->progress.rows_all = n_rows;
+    r->progress.rows = n_rows;
+    r->progress.per_row = run_n_variants(r->spec) * run_n_samples(r->spec);
+    r->progress.all = r->progress.rows * r->progress.per_row;
     r->start_us = r->synced_us = clock_mono_us();
 }
 

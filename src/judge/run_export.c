@@ -5,10 +5,10 @@
  * left out.  docs/journal.md lists them. */
 #include "judge/run_internal.h"
 
-enum { MAX_FIELDS = 24, MAX_CELLS = 96 };
+enum { MAX_FIELDS = 25, MAX_CELLS = 96 };
 
 typedef struct export {
-    bool all, expected;
+    bool all, expected, several; /* several judgments a row: rubric and sample are told */
     sv model_name;
     rows_cell run[MAX_CELLS]; /* cells that are the same in every row */
     size_t n_run;
@@ -46,6 +46,7 @@ static size_t every_field(const judgment *g, arena *a, rows_cell *c) {
     put(c, &n, "row", sv_of(arena_printf(a, "%llu", (unsigned long long)g->row)));
     put(c, &n, "id", run_cell_text(a, g->row_id));
     put(c, &n, "row_hash", text_or_null(a, sv_of(g->row_hash)));
+    put(c, &n, "rubric", text_or_null(a, g->rubric));
     put(c, &n, "order", g->order ? run_cell_text(a, (sv){&g->order, 1}) : SV("null"));
     put(c, &n, "sample", integer(a, g->sample));
     put(c, &n, "attempt", integer(a, g->attempt));
@@ -74,6 +75,8 @@ static size_t main_fields(const export *x, const judgment *g, arena *a, rows_cel
     size_t n = 0;
     put(c, &n, "row", sv_of(arena_printf(a, "%llu", (unsigned long long)g->row)));
     put(c, &n, "id", run_cell_text(a, g->row_id));
+    if (x->several) put(c, &n, "rubric", text_or_null(a, g->rubric));
+    if (x->several) put(c, &n, "sample", integer(a, g->sample));
     put(c, &n, "feedback", ok && g->has_feedback ? run_cell_text(a, g->feedback) : SV("null"));
     put(c, &n, "result", run_cell_result(a, g));
     put(c, &n, "status", run_cell_text(a, sv_of(judgment_status_name(g->status))));
@@ -140,8 +143,8 @@ static bool read_run(export *x, journal *j, gv_err *err) {
         put_setting(x, sv_of(metas[i]), raw);
     }
     buf_clear(&text);
-    ok = ok && journal_get_meta(j, "settings", &found, &text, err) && run_check_found(j, "settings", found, err) &&
-         (!found || put_settings(x, buf_view(&text), err));
+    ok = ok && run_has_several(j, &x->several, err) && journal_get_meta(j, "settings", &found, &text, err) &&
+         run_check_found(j, "settings", found, err) && (!found || put_settings(x, buf_view(&text), err));
     buf_fini(&text);
     return ok;
 }

@@ -1,4 +1,4 @@
-/* The output table: input columns in order, then feedback, result, status, message, model_name and what was asked for.
+/* The output table: input columns in order, then those of run_columns.c.
  *
  * It is written from the input and the journal alone, so a resumed run gives the same bytes as an uninterrupted one.  An input column with
  * the name of an output column gives way to it; the command line says so before the run. */
@@ -7,18 +7,6 @@
 #include "base/log.h"
 
 #include <stdlib.h>
-
-static const char *const output_names[] = {"feedback", "result", "status", "message", "model_name", "expected_score", NULL};
-
-static size_t n_outputs(const run_spec *spec) {
-    return spec->expected_score ? 6 : 5;
-}
-
-static bool is_output(const run_spec *spec, sv name) {
-    for (size_t i = 0; i < n_outputs(spec); i++)
-        if (sv_is(name, output_names[i])) return true;
-    return false;
-}
 
 const char *run_mapped(const run_spec *spec, const char *name) {
     for (size_t i = 0; spec->rows.map && i < spec->rows.map->n; i++)
@@ -31,6 +19,7 @@ const char *run_mapped(const run_spec *spec, const char *name) {
 typedef struct column_check {
     const run_spec *spec;
     const rows_summary *input;
+    run_columns outputs;
 } column_check;
 
 static bool input_has(const rows_summary *input, const char *column) {
@@ -48,8 +37,10 @@ static const char *shown_name(const run_spec *spec) {
     return spec->rows.name ? spec->rows.name : strcmp(spec->input, "-") == 0 ? "standard input" : spec->input;
 }
 
-static bool no_column(const run_spec *spec, const rows_summary *input, const char *column, const char *why, gv_err *err) {
-    const char **names = gv_xcalloc(input->n_columns + n_outputs(spec) + 1, sizeof *names);
+/* kept: the column may also be one of the output, so the name that was meant may be. */
+static bool no_column(const column_check *c, const char *column, const char *why, bool kept, gv_err *err) {
+    const rows_summary *input = c->input;
+    const char **names = gv_xcalloc(input->n_columns + c->outputs.n + 1, sizeof *names);
     arena a;
     arena_init(&a);
     buf list = {0};
@@ -58,19 +49,22 @@ static bool no_column(const run_spec *spec, const rows_summary *input, const cha
         if (i < 20) buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
     if (input->n_columns > 20) buf_printf(&list, " and %zu more", input->n_columns - 20);
+    for (size_t i = 0; kept && i < c->outputs.n; i++)
+        names[input->n_columns + i] = arena_dup(&a, c->outputs.v[i].name.p, c->outputs.v[i].name.n);
     const char *near = nearest_name(column, names);
-    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", shown_name(spec), column, why, list.p ? list.p : "none",
-            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    gv_fail(err, GV_USAGE, -1, "%s: no column \"%s\"%s; the columns are %s%s%s%s", shown_name(c->spec), column, why,
+            list.p ? list.p : "none", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     buf_fini(&list);
     arena_fini(&a);
     free(names);
     return false;
 }
 
-static bool check_keep(const run_spec *spec, const rows_summary *input, gv_err *err) {
+static bool check_keep(const column_check *c, gv_err *err) {
+    const run_spec *spec = c->spec;
     for (size_t i = 0; i < spec->n_keep; i++) {
         const char *k = spec->keep[i];
-        if (!is_output(spec, sv_of(k)) && !input_has(input, k)) return no_column(spec, input, k, " to keep", err);
+        if (!run_columns_has(&c->outputs, sv_of(k)) && !input_has(c->input, k)) return no_column(c, k, " to keep", true, err);
         for (size_t m = 0; m < i; m++)
             if (strcmp(spec->keep[m], k) == 0) return gv_fail(err, GV_USAGE, -1, "--keep names the column \"%s\" twice", k);
     }
@@ -78,22 +72,33 @@ static bool check_keep(const run_spec *spec, const rows_summary *input, gv_err *
 }
 
 /* Said once before the run: such columns of the input are not in the output. */
-static void warn_of_outputs(const run_spec *spec, const rows_summary *input) {
+static void warn_of_outputs(const column_check *c) {
     buf list = {0};
-    for (size_t i = 0; i < input->n_columns; i++)
-        if (is_output(spec, input->columns[i])) buf_printf(&list, "%s" SV_FMT, list.n ? ", " : "", SV_ARG(input->columns[i]));
-    if (list.n) log_msg(LOG_WARN, "%s has columns with names of the output, which replaces them: %s", shown_name(spec), list.p);
+    for (size_t i = 0; i < c->input->n_columns; i++)
+        if (run_columns_has(&c->outputs, c->input->columns[i]))
+            buf_printf(&list, "%s" SV_FMT, list.n ? ", " : "", SV_ARG(c->input->columns[i]));
+    if (list.n) log_msg(LOG_WARN, "%s has columns with names of the output, which replaces them: %s", shown_name(c->spec), list.p);
     buf_fini(&list);
 }
 
+static bool check_columns(column_check *c, gv_err *err) {
+    const run_spec *spec = c->spec;
+    const rows_summary *input = c->input;
+    warn_of_outputs(c);
+    if (input->n_selected == input->n_bad) return check_keep(c, err); /* no good row: each says why itself */
+    const char *missing = prompt_missing_column(&spec->prompt, has_column, c);
+    if (missing) return no_column(c, run_mapped(spec, missing), " (name it with --map)", false, err);
+    if (spec->rubric_col && !input_has(input, spec->rubric_col)) return no_column(c, spec->rubric_col, " (--rubric-col)", false, err);
+    return check_keep(c, err);
+}
+
 bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *err) {
-    warn_of_outputs(spec, input);
-    if (input->n_selected == input->n_bad) return check_keep(spec, input, err); /* no good row: each says why itself */
-    column_check c = {spec, input};
-    const char *missing = prompt_missing_column(&spec->prompt, has_column, &c);
-    if (missing) return no_column(spec, input, run_mapped(spec, missing), " (name it with --map)", err);
-    if (spec->rubric_col && !input_has(input, spec->rubric_col)) return no_column(spec, input, spec->rubric_col, " (--rubric-col)", err);
-    return check_keep(spec, input, err);
+    arena a;
+    arena_init(&a);
+    column_check c = {spec, input, run_columns_make(spec, &a)};
+    const bool ok = run_check_rubrics(spec, err) && check_columns(&c, err);
+    arena_fini(&a);
+    return ok;
 }
 
 /* ---- rows of the table ---- */
@@ -120,15 +125,48 @@ sv run_cell_double(arena *a, double v) {
     return raw;
 }
 
-static void judged_cells(const run_spec *spec, const judgment *j, sv model_name, arena *a, rows_cell *cells) {
-    const bool ok = j->status == JUDGMENT_OK;
-    const sv raw[] = {ok && j->has_feedback ? run_cell_text(a, j->feedback) : SV("null"),
-                      run_cell_result(a, j),
-                      run_cell_text(a, sv_of(judgment_status_name(j->status))),
-                      j->message.n ? run_cell_text(a, j->message) : SV("null"),
-                      run_cell_text(a, model_name),
-                      ok && j->has_logprobs ? run_cell_double(a, j->expected_score) : SV("null")};
-    for (size_t i = 0; i < n_outputs(spec); i++) cells[i] = (rows_cell){.name = sv_of(output_names[i]), .raw = raw[i]};
+/* What write_row and its helpers work with. */
+typedef struct table {
+    const run_spec *spec;
+    journal *j;
+    run_columns outputs;
+    rows_writer *w;
+    sv model_name;
+    run_summary *sum;
+    arena columns_arena, a; /* of the table; of a row */
+} table;
+
+static bool read_judgment(table *t, journal_key key, judgment *g, gv_err *err) {
+    buf record = {0};
+    bool found = false, ok = false;
+    if (!journal_get(t->j, key, &found, NULL, &record, err)) goto done;
+    if (!found) {
+        gv_fail(err, GV_STATE, (int64_t)key.row, "%s: row %llu is not in the journal", t->spec->out, (unsigned long long)key.row);
+        goto done;
+    }
+    ok = judgment_from_json(buf_view(&record), g, &t->a, err) ||
+         gv_context(err, "%s, row %llu", journal_path(t->j), (unsigned long long)key.row);
+done:
+    buf_fini(&record);
+    return ok;
+}
+
+/* The cells of all output columns of row `number`. */
+static bool judged_cells(table *t, uint64_t number, rows_cell *cells, gv_err *err) {
+    const uint32_t n = run_n_samples(t->spec);
+    judgment *g = arena_alloc(&t->a, n * sizeof *g);
+    for (size_t k = 0; k < run_n_variants(t->spec); k++) {
+        for (uint32_t i = 0; i < n; i++) {
+            if (!read_judgment(t, run_key(number, k, i), &g[i], err)) return false;
+            t->sum->judgments++;
+            t->sum->by_status[g[i].status]++;
+            *(g[i].status == JUDGMENT_OK ? &t->sum->ok : &t->sum->failed) += 1;
+        }
+        for (size_t c = 0; c < t->outputs.n; c++)
+            if (t->outputs.v[c].rubric == k)
+                cells[c] = (rows_cell){.name = t->outputs.v[c].name, .raw = run_column_cell(&t->outputs.v[c], g, n, t->model_name, &t->a)};
+    }
+    return true;
 }
 
 static const rows_cell *find_cell(const rows_cell *cells, size_t n, const char *name) {
@@ -138,81 +176,75 @@ static const rows_cell *find_cell(const rows_cell *cells, size_t n, const char *
 }
 
 /* Cells of one output row; capacity: the row's columns, the outputs and --keep. */
-static size_t row_cells(const run_spec *spec, const row *r, const judgment *j, sv model_name, arena *a, rows_cell *cells) {
+static bool row_cells(table *t, const row *r, rows_cell *cells, size_t *n_cells, gv_err *err) {
+    const run_spec *spec = t->spec;
     size_t n = 0;
     for (size_t i = 0; i < r->n_columns; i++)
-        if (!is_output(spec, r->columns[i].name)) cells[n++] = (rows_cell){r->columns[i].name, r->columns[i].raw_name, r->columns[i].raw};
-    judged_cells(spec, j, model_name, a, cells + n);
-    n += n_outputs(spec);
-    if (!spec->keep) return n;
-    rows_cell *kept = arena_alloc(a, (spec->n_keep + 1) * sizeof *kept);
+        if (!run_columns_has(&t->outputs, r->columns[i].name))
+            cells[n++] = (rows_cell){r->columns[i].name, r->columns[i].raw_name, r->columns[i].raw};
+    if (!judged_cells(t, r->number, cells + n, err)) return false;
+    *n_cells = n += t->outputs.n;
+    if (!spec->keep) return true;
+    rows_cell *kept = arena_alloc(&t->a, (spec->n_keep + 1) * sizeof *kept);
     for (size_t i = 0; i < spec->n_keep; i++) {
         const rows_cell *c = find_cell(cells, n, spec->keep[i]);
         kept[i] = c ? *c : (rows_cell){.name = sv_of(spec->keep[i]), .raw = SV("null")};
     }
     memcpy(cells, kept, spec->n_keep * sizeof *kept);
-    return spec->n_keep;
+    *n_cells = spec->n_keep;
+    return true;
 }
 
-static rows_writer *open_writer(const run_spec *spec, const rows_summary *input, gv_err *err) {
-    sv *columns = gv_xcalloc(input->n_columns + n_outputs(spec) + spec->n_keep + 1, sizeof *columns);
+static rows_writer *open_writer(const table *t, const rows_summary *input, gv_err *err) {
+    const run_spec *spec = t->spec;
+    sv *columns = gv_xcalloc(input->n_columns + t->outputs.n + spec->n_keep + 1, sizeof *columns);
     size_t n = 0;
     if (spec->keep) {
         for (size_t i = 0; i < spec->n_keep; i++) columns[n++] = sv_of(spec->keep[i]);
     } else {
         for (size_t i = 0; i < input->n_columns; i++)
-            if (!is_output(spec, input->columns[i])) columns[n++] = input->columns[i];
-        for (size_t i = 0; i < n_outputs(spec); i++) columns[n++] = sv_of(output_names[i]);
+            if (!run_columns_has(&t->outputs, input->columns[i])) columns[n++] = input->columns[i];
+        for (size_t i = 0; i < t->outputs.n; i++) columns[n++] = t->outputs.v[i].name;
     }
     rows_writer *w = rows_writer_open(spec->out, columns, n, err);
     free(columns);
     return w;
 }
 
-static bool write_row(const run_spec *spec, rows_writer *w, const row *r, journal *j, sv model_name, run_summary *sum, arena *a,
-                      gv_err *err) {
-    buf record = {0};
-    bool found = false, ok = false;
-    judgment g;
-    rows_cell *cells = arena_alloc(a, (r->n_columns + spec->n_keep + 8) * sizeof *cells);
-    if (!journal_get(j, (journal_key){.row = r->number}, &found, NULL, &record, err)) goto done;
-    if (!found) {
-        gv_fail(err, GV_STATE, (int64_t)r->number, "%s: row %llu is not in the journal", spec->out, (unsigned long long)r->number);
-        goto done;
-    }
-    if (!judgment_from_json(buf_view(&record), &g, a, err)) {
-        gv_context(err, "%s, row %llu", journal_path(j), (unsigned long long)r->number);
-        goto done;
-    }
-    sum->rows++;
-    sum->by_status[g.status]++;
-    *(g.status == JUDGMENT_OK ? &sum->ok : &sum->failed) += 1;
-    ok = rows_writer_put(w, cells, row_cells(spec, r, &g, model_name, a, cells), err);
-done:
-    buf_fini(&record);
+static bool write_row(table *t, const row *r, gv_err *err) {
+    rows_cell *cells = arena_alloc(&t->a, (r->n_columns + t->outputs.n + t->spec->n_keep + 1) * sizeof *cells);
+    size_t n = 0;
+    t->sum->rows++;
+    const bool ok = row_cells(t, r, cells, &n, err) && rows_writer_put(t->w, cells, n, err);
+    arena_reset(&t->a);
     return ok;
+}
+
+static bool write_rows(table *t, rows_reader *r, gv_err *err) {
+    bool end = false;
+    row at;
+    for (;;) {
+        if (!rows_next(r, &at, &end, err)) return false;
+        if (end) return true;
+        if (!write_row(t, &at, err)) return false;
+    }
 }
 
 bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, sv model_name, run_summary *sum,
                       gv_err *err) {
-    arena a;
-    arena_init(&a);
-    bool end = false, ok = false;
-    rows_writer *w = open_writer(spec, input, err);
-    rows_reader *r = w ? rows_open_again(input_path, &spec->rows, input, err) : NULL;
-    row at;
-    if (!r) goto done;
-    for (;;) {
-        if (!rows_next(r, &at, &end, err)) goto done;
-        if (end) break;
-        if (!write_row(spec, w, &at, j, model_name, sum, &a, err)) goto done;
-        arena_reset(&a);
-    }
-    ok = rows_writer_commit(w, err);
-    w = NULL;
-done:
+    table t = {.spec = spec, .j = j, .model_name = model_name, .sum = sum};
+    arena_init(&t.columns_arena);
+    arena_init(&t.a);
+    t.outputs = run_columns_make(spec, &t.columns_arena);
+    t.w = open_writer(&t, input, err);
+    rows_reader *r = t.w ? rows_open_again(input_path, &spec->rows, input, err) : NULL;
+    bool ok = r && write_rows(&t, r, err);
+    if (ok)
+        ok = rows_writer_commit(t.w, err);
+    else
+        rows_writer_abandon(t.w);
     rows_close(r);
-    rows_writer_abandon(w);
-    arena_fini(&a);
+    arena_fini(&t.columns_arena);
+    arena_fini(&t.a);
     return ok;
 }

@@ -27,6 +27,37 @@ static void put_integer(buf *out, const char *key, int64_t v) {
     json_put_int(out, v);
 }
 
+/* 1, or with several "2 (helpfulness, honesty)": their names are in columns and records, so they count as well. */
+static void put_rubrics(const run_spec *spec, buf *out) {
+    buf text = {0};
+    if (spec->n_rubrics < 2) {
+        put_integer(out, "rubrics", 1);
+        put_text(out, "rubric sha256", spec->n_rubrics ? spec->rubrics->hash : "");
+        return;
+    }
+    buf_printf(&text, "%zu (", spec->n_rubrics);
+    for (size_t i = 0; i < spec->n_rubrics; i++) buf_printf(&text, "%s" SV_FMT, i ? ", " : "", SV_ARG(spec->rubrics[i].name));
+    buf_add_char(&text, ')');
+    put_text(out, "rubrics", text.p);
+    buf_clear(&text);
+    for (size_t i = 0; i < spec->n_rubrics; i++) buf_printf(&text, "%s%s", i ? ", " : "", spec->rubrics[i].hash);
+    put_text(out, "rubric sha256", text.p);
+    buf_fini(&text);
+}
+
+bool run_has_several(journal *j, bool *several, gv_err *err) {
+    buf text = {0};
+    bool found = false, ok = journal_get_meta(j, "settings", &found, &text, err);
+    json_doc *d = ok && found ? json_parse(buf_view(&text), err) : NULL;
+    if (ok && found && !d) ok = gv_context(err, "settings of the run");
+    const json_value *rubrics = d ? json_get(json_root(d), "rubrics") : NULL, *samples = d ? json_get(json_root(d), "samples") : NULL;
+    int64_t n = 1;
+    *several = (rubrics && json_kind_of(rubrics) == JSON_STRING) || (samples && json_int64(samples, &n) && n > 1);
+    json_free(d);
+    buf_fini(&text);
+    return ok;
+}
+
 void run_settings_json(const run_spec *spec, const rows_summary *input, const lm_caps *caps, buf *out) {
     const lm_sampling *s = &spec->sampling;
     buf_clear(out);
@@ -35,8 +66,9 @@ void run_settings_json(const run_spec *spec, const rows_summary *input, const lm
     put_text(out, "prompt", judge_style_name(spec->prompt.style));
     put_text(out, "mode", judge_mode_name(spec->prompt.mode));
     put_text(out, "reference", spec->prompt.reference ? "yes" : "no");
-    put_text(out, "rubric sha256", spec->rubric ? spec->rubric->hash : "");
+    put_rubrics(spec, out);
     put_text(out, "rubric column", spec->rubric_col);
+    put_integer(out, "samples", run_n_samples(spec));
     put_text(out, "verdict", verdict_parser_name(spec->parser));
     put_text(out, "expected score", spec->expected_score ? "yes" : "no");
     put_number(out, "temperature", s->temperature);

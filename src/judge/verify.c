@@ -13,7 +13,7 @@ struct verify {
     buf settings;
     arena a; /* strings of spec and needs */
     rows_map map;
-    rubric rub;
+    rubric *rubrics; /* [spec.n_rubrics] */
     run_spec spec;
     verify_needs needs;
     /* a comparison under way */
@@ -33,14 +33,18 @@ static bool record_path(journal *j, const char *name, const char *path, gv_err *
     return ok;
 }
 
-static bool record_rubric(const rubric *r, journal *j, gv_err *err) {
+static bool record_rubrics(const run_spec *spec, journal *j, gv_err *err) {
     buf text = {0};
-    buf_add_str(&text, "{\"name\":");
-    json_put_string(&text, r->name);
-    buf_add_str(&text, ",\"text\":");
-    json_put_string(&text, r->text);
-    buf_printf(&text, ",\"builtin\":%s}", r->builtin ? "true" : "false");
-    const bool ok = journal_set_meta(j, "rubric", buf_view(&text), err);
+    for (size_t i = 0; i < spec->n_rubrics; i++) {
+        const rubric *r = &spec->rubrics[i];
+        buf_add_str(&text, i ? ",{\"name\":" : "[{\"name\":");
+        json_put_string(&text, r->name);
+        buf_add_str(&text, ",\"text\":");
+        json_put_string(&text, r->text);
+        buf_printf(&text, ",\"builtin\":%s}", r->builtin ? "true" : "false");
+    }
+    buf_add_char(&text, ']');
+    const bool ok = spec->n_rubrics == 0 || journal_set_meta(j, "rubrics", buf_view(&text), err);
     buf_fini(&text);
     return ok;
 }
@@ -50,7 +54,7 @@ bool run_record_sources(const run_spec *spec, journal *j, gv_err *err) {
     const bool named = layout && (tmpl_builtin(layout) || strcmp(layout, "none") == 0);
     return record_path(j, "input path", spec->input, err) && record_path(j, "model path", spec->model_path, err) &&
            (!named || journal_set_meta(j, "chat template", sv_of(layout), err)) &&
-           (named || record_path(j, "chat template", layout, err)) && (!spec->rubric || record_rubric(spec->rubric, j, err));
+           (named || record_path(j, "chat template", layout, err)) && record_rubrics(spec, j, err);
 }
 
 /* ---- reading it back ---- */
@@ -107,11 +111,16 @@ static bool read_rows(verify *v, const json_value *settings, gv_err *err) {
 static bool read_judging(verify *v, const json_value *settings, gv_err *err) {
     const char *style, *mode, *reference, *parser, *expected, *numerics, *is;
     run_spec *s = &v->spec;
+    int64_t samples;
     if (!text_of(v, settings, "prompt", &style, err) || !text_of(v, settings, "mode", &mode, err) ||
         !text_of(v, settings, "reference", &reference, err) || !text_of(v, settings, "verdict", &parser, err) ||
         !text_of(v, settings, "expected score", &expected, err) || !text_of(v, settings, "rubric column", &s->rubric_col, err) ||
-        !text_of(v, settings, "numerics", &numerics, err) || !int_of(v, settings, "context", &v->needs.ctx, err))
+        !text_of(v, settings, "numerics", &numerics, err) || !int_of(v, settings, "context", &v->needs.ctx, err) ||
+        !int_of(v, settings, "samples", &samples, err))
         return false;
+    if (samples < 1 || samples > RUN_MAX_SAMPLES)
+        return gv_fail(err, GV_FORMAT, -1, "%s: %lld samples, expected 1 to %d", journal_path(v->j), (long long)samples, RUN_MAX_SAMPLES);
+    s->samples = (uint32_t)samples;
     if (!style || !judge_style_from(style, &s->prompt.style) || !parser || !verdict_parser_from(parser, &s->parser) || !mode)
         return gv_fail(err, GV_FORMAT, -1, "%s: prompt style \"%s\", mode \"%s\" or verdict \"%s\" is unknown", journal_path(v->j),
                        style ? style : "", mode ? mode : "", parser ? parser : "");
@@ -132,26 +141,34 @@ static bool meta_text(verify *v, const char *name, const char **out, gv_err *err
     return ok;
 }
 
-static bool read_rubric(verify *v, gv_err *err) {
+static bool read_rubric(verify *v, const json_value *from, rubric *to) {
+    const json_value *name = json_get(from, "name"), *text = json_get(from, "text"), *builtin = json_get(from, "builtin");
+    if (!name || json_kind_of(name) != JSON_STRING || !text || json_kind_of(text) != JSON_STRING || !builtin ||
+        json_kind_of(builtin) != JSON_BOOL)
+        return false;
+    const sv n = json_string(name), t = json_string(text);
+    sha256 h;
+    *to = (rubric){.name = {arena_dup(&v->a, n.p, n.n), n.n}, .text = {arena_dup(&v->a, t.p, t.n), t.n}, .builtin = json_bool(builtin)};
+    sha256_init(&h);
+    sha256_add(&h, t.p, t.n);
+    sha256_hex(&h, to->hash);
+    return true;
+}
+
+static bool read_rubrics(verify *v, gv_err *err) {
     const char *text = NULL;
-    if (!meta_text(v, "rubric", &text, err)) return false;
+    if (!meta_text(v, "rubrics", &text, err)) return false;
     if (!text) return true; /* raw style, or a rubric per row */
     json_doc *d = json_parse(sv_of(text), err);
-    if (!d) return gv_context(err, "%s: its rubric", journal_path(v->j));
-    const json_value *root = json_root(d), *name = json_get(root, "name"), *body = json_get(root, "text"), *own = json_get(root, "builtin");
-    const bool ok =
-        name && json_kind_of(name) == JSON_STRING && body && json_kind_of(body) == JSON_STRING && own && json_kind_of(own) == JSON_BOOL;
-    if (ok) {
-        const sv n = json_string(name), t = json_string(body);
-        sha256 h;
-        v->rub = (rubric){.name = {arena_dup(&v->a, n.p, n.n), n.n}, .text = {arena_dup(&v->a, t.p, t.n), t.n}, .builtin = json_bool(own)};
-        sha256_init(&h);
-        sha256_add(&h, t.p, t.n);
-        sha256_hex(&h, v->rub.hash);
-        v->spec.rubric = &v->rub;
-    }
+    if (!d) return gv_context(err, "%s: its rubrics", journal_path(v->j));
+    const json_value *root = json_root(d);
+    const size_t n = json_kind_of(root) == JSON_ARRAY ? json_size(root) : 0;
+    bool ok = n >= 1 && n <= RUN_MAX_RUBRICS;
+    v->rubrics = gv_xcalloc(ok ? n : 1, sizeof *v->rubrics);
+    for (json_iter it = json_each(root); ok && json_next(&it);) ok = read_rubric(v, it.value, &v->rubrics[v->spec.n_rubrics++]);
+    v->spec.rubrics = v->rubrics;
     json_free(d);
-    return ok || gv_fail(err, GV_FORMAT, -1, "%s: its rubric has no name, text or builtin", journal_path(v->j));
+    return ok || gv_fail(err, GV_FORMAT, -1, "%s: its rubrics have no name, text or builtin", journal_path(v->j));
 }
 
 static bool read_all(verify *v, gv_err *err) {
@@ -161,7 +178,7 @@ static bool read_all(verify *v, gv_err *err) {
     json_doc *d = json_parse(buf_view(&v->settings), err);
     if (!d) return gv_context(err, "%s: its settings", journal_path(v->j));
     const bool ok = read_judging(v, json_root(d), err) && read_sampling(v, json_root(d), err) && read_rows(v, json_root(d), err) &&
-                    read_rubric(v, err) && meta_text(v, "input path", &v->spec.input, err) &&
+                    read_rubrics(v, err) && meta_text(v, "input path", &v->spec.input, err) &&
                     meta_text(v, "model path", &v->needs.model_path, err) && meta_text(v, "chat template", &v->needs.chat_template, err);
     json_free(d);
     return ok;
@@ -183,6 +200,7 @@ void verify_close(verify *v) {
     buf_fini(&v->settings);
     arena_fini(&v->a);
     free(v->rows);
+    free(v->rubrics);
     free(v);
 }
 

@@ -118,7 +118,7 @@ static void sets_init(void) {
     cpu_brand(brand, sizeof brand);
 #endif
     snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
-             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx (INT8)" : "",
+             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx" : "",
              sets[KERN_NEON].usable ? " neon" : "", best_set()->name);
 }
 

@@ -22,7 +22,7 @@ typedef struct lm_mock {
     lm base;
     lm_caps caps;
     int64_t latency_us;           /* an answer is ready this long after submission */
-    uint64_t fail, longer, error; /* every n-th row: no verdict, stopped by length, an engine error; 0 = never */
+    uint64_t fail, longer, error; /* every n-th row + sample: no verdict, stopped by length, an engine error; 0 = never */
     int log_fd;                   /* gets one line with the row number for each answer handed out; -1 = none */
     mock_request *queue;          /* in order of submission */
     size_t n, cap;
@@ -33,7 +33,8 @@ typedef struct lm_mock {
 } lm_mock;
 
 static uint64_t hash(const lm_request *r) {
-    uint64_t h = 0xcbf29ce484222325u ^ (r->sampling.temperature > 0 ? r->sampling.seed * 31 + r->attempt : 0);
+    uint64_t h =
+        0xcbf29ce484222325u ^ (r->sampling.temperature > 0 ? r->sampling.seed * 31 + r->attempt + r->sample * 0x9e3779b97f4a7c15u : 0);
     for (size_t i = 0; i < r->n_messages; i++)
         for (size_t k = 0; k < r->messages[i].content.n; k++) h = (h ^ (uint8_t)r->messages[i].content.p[k]) * 0x100000001b3u;
     return h ^ h >> 31;
@@ -51,7 +52,7 @@ static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
         m->queue = gv_xrealloc(m->queue, m->cap * sizeof *m->queue);
     }
     mock_request *q = &m->queue[m->n++];
-    const uint64_t h = hash(r);
+    const uint64_t h = hash(r), nth = r->row + r->sample;
     const sv *choices = r->constraint.choices;
     const int choice = r->constraint.trigger.n ? (int)(h % r->constraint.n_choices) : -1;
     buf text = {0};
@@ -61,10 +62,10 @@ static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
     q->result.feedback_bytes = text.n + 1;
     if (choice >= 0)
         buf_printf(&text, " [RESULT] " SV_FMT, SV_ARG(choices[choice]));
-    else if (!is_nth(m->fail, r->row) && !is_nth(m->longer, r->row))
+    else if (!is_nth(m->fail, nth) && !is_nth(m->longer, nth))
         buf_printf(&text, " [RESULT] %d", (int)(h % 5) + 1);
     for (size_t i = 0; choice >= 0 && i < r->constraint.n_choices; i++) q->result.choice_logprob[i] = (int)i == choice ? -0.25 : -2.5;
-    q->result.finish = is_nth(m->error, r->row) ? LM_ERROR : choice < 0 && is_nth(m->longer, r->row) ? LM_LENGTH : LM_STOP;
+    q->result.finish = is_nth(m->error, nth) ? LM_ERROR : choice < 0 && is_nth(m->longer, nth) ? LM_LENGTH : LM_STOP;
     if (q->result.finish == LM_ERROR) q->result.message = SV("the test engine failed as asked");
     q->text = text.p;
     q->result.text = buf_view(&text);

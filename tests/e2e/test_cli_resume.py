@@ -192,9 +192,9 @@ def json_progress_is_one_object_a_line(_):
     end, result = events[-2], events[-1]
     assert (end["rows"], end["done"], end["failed"], end["before"], end["eta_s"]) == (150, 150, 15, 0, 0), end
     assert end["output_tokens"] == 150 * 20 and abs(end["rows_per_s"] - 150 / end["elapsed_s"]) < 0.5, end
-    assert set(end) == {"event", "rows", "done", "failed", "before", "elapsed_s", "rows_per_s", "tokens_per_s", "prompt_tokens", "shared_tokens", "computed_tokens",
+    assert set(end) == {"event", "rows", "judgments", "done", "failed", "before", "elapsed_s", "rows_per_s", "tokens_per_s", "prompt_tokens", "shared_tokens", "shared", "computed_tokens",
                         "output_tokens", "eta_s", "journal_s", "progress_s"}, end
-    assert result == {"event": "result", "out": "out.jsonl", "rows": 150, "ok": 135, "unparsable": 0, "truncated": 0, "too_long": 0, "bad_input": 0, "refused": 0, "error": 15}
+    assert result == {"event": "result", "out": "out.jsonl", "rows": 150, "judgments": 150, "ok": 135, "unparsable": 0, "truncated": 0, "too_long": 0, "bad_input": 0, "refused": 0, "error": 15}
     again = judge("in.jsonl", "out.jsonl", "--json", model="mock", want=3).events("end")[0]
     assert again["before"] == 150 and again["rows_per_s"] == 0, again
 
@@ -210,7 +210,7 @@ def errors_and_interruptions_are_json_too(_):
 def plain_lines_are_few(_):
     write("in.jsonl", rows(30))
     done = judge("in.jsonl", "out.jsonl", model="mock:latency_us=10000,in_flight=1", want=0)
-    assert re.fullmatch(r"30/30 rows, \d+ rows/s, \d+ tokens/s, 0 % shared, 0 failed, took 0:0\d\ngavel: out.jsonl: 30 rows, all with a verdict\n", done.err), done.err
+    assert re.fullmatch(r"30/30 rows, [\d.]+ rows/s, \d+ tokens/s, 0 % shared, 0 failed, took 0:0\d\ngavel: out.jsonl: 30 rows, all with a verdict\n", done.err), done.err
 
 
 def quiet_says_nothing_but_what_is_wrong(_):

@@ -19,6 +19,7 @@ typedef struct bits_workload {
     int n_requests, max_prompt, n_output;
     double temperature;
     const engine_ending *ending;
+    int samples; /* requests that have each prompt; 0 is read as 1 */
 } bits_workload;
 
 static inline void bits_hash(void *ctx, uint64_t id, int32_t position, const float *logits) {
@@ -55,7 +56,8 @@ static inline void bits_run(fixture_options o, const bits_workload *w, bits *out
     out->n_vocab = f.m->shape.n_vocab;
     for (int i = 0; i < w->n_requests; i++) {
         int32_t prompt[4096];
-        const int32_t n = bits_prompt(i, w->max_prompt, tok_n_vocab(f.t), prompt);
+        const int samples = w->samples ? w->samples : 1, which = i / samples;
+        const int32_t n = bits_prompt(which, w->max_prompt, tok_n_vocab(f.t), prompt);
         engine_request r = {.id = (uint64_t)i,
                             .prompt = prompt,
                             .n_prompt = n,
@@ -63,7 +65,12 @@ static inline void bits_run(fixture_options o, const bits_workload *w, bits *out
                             .ending = w->ending,
                             .want_choice_logprobs = w->ending != NULL,
                             .ignore_eog = true};
-        r.params = (sample_params){.temperature = w->temperature, .top_p = 0.95, .repetition_penalty = 1.1, .seed = 7, .row = (uint64_t)i};
+        r.params = (sample_params){.temperature = w->temperature,
+                                   .top_p = 0.95,
+                                   .repetition_penalty = 1.1,
+                                   .seed = 7,
+                                   .row = (uint64_t)which,
+                                   .sample = (uint32_t)(i % samples)};
         engine_submit(f.e, &r);
     }
     int done = 0;

@@ -143,6 +143,43 @@ static void a_preempted_sequence_continues_with_the_same_bits(void **s) {
     bits_same(&want, &got, w.n_requests, "8 pages, no cache");
 }
 
+/* Eight samples of each of three prompts: alone, together, a few at a time, without shared pages, preempted. */
+static void a_sample_is_the_same_alone_together_and_preempted(void **s) {
+    (void)s;
+    static bits want, got;
+    const bits_workload w = {.n_requests = 24, .max_prompt = 120, .n_output = 24, .temperature = 1, .samples = 8};
+    const fixture_options base = {.path = GAVEL_TEST_DATA "/oracle/models/llama/llama-Q8_0.gguf",
+                                  .set = kern_best()->set,
+                                  .threads = 1,
+                                  .batch = 1,
+                                  .ctx = 256,
+                                  .no_cache = true};
+    bits_run(base, &w, &want);
+    for (int i = 0; i < w.n_requests; i++)
+        for (int k = i - i % 8; k < i; k++)
+            if (memcmp(want.tokens[i], want.tokens[k], sizeof want.tokens[i]) == 0) fail_msg("samples %d and %d are the same text", k, i);
+    const fixture_options others[] = {{.batch = 1},
+                                      {.batch = 3},
+                                      {.batch = 8},
+                                      {.batch = 32},
+                                      {.batch = 8, .chunk = 7},
+                                      {.batch = 8, .pages = 8},
+                                      {.batch = 32, .pages = 12},
+                                      {.batch = 32, .pages = 12, .no_cache = true},
+                                      {.batch = 32, .threads = 2, .step_tokens = 40}};
+    for
+        EACH(i, others) {
+            fixture_options o = others[i];
+            char what[64];
+            o.path = base.path;
+            o.set = base.set;
+            o.ctx = base.ctx;
+            snprintf(what, sizeof what, "samples, batch=%d pages=%d chunk=%d", o.batch, o.pages, o.chunk);
+            bits_run(o, &w, &got);
+            bits_same(&want, &got, w.n_requests, what);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_q8_0_is_the_same_in_every_combination),
@@ -152,6 +189,7 @@ int main(void) {
         cmocka_unit_test(mistral_q4_k_m_is_the_same_in_every_combination),
         cmocka_unit_test(smollm2_is_the_same_pairwise),
         cmocka_unit_test(a_preempted_sequence_continues_with_the_same_bits),
+        cmocka_unit_test(a_sample_is_the_same_alone_together_and_preempted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

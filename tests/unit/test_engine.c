@@ -146,6 +146,135 @@ static void a_cancelled_request_ends_and_others_do_not_change(void **s) {
     fixture_close(&f);
 }
 
+/* ---- samples of one prompt ---- */
+
+static void submit_samples(fixture *f, const int32_t *prompt, int32_t n_prompt, int n_samples, int32_t n_output) {
+    for (int i = 0; i < n_samples; i++)
+        engine_submit(f->e, &(engine_request){.id = (uint64_t)i,
+                                              .prompt = prompt,
+                                              .n_prompt = n_prompt,
+                                              .params = {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .sample = (uint32_t)i},
+                                              .max_tokens = n_output,
+                                              .ignore_eog = true});
+}
+
+/* What must be computed, counted without the engine: each page of 32 equal prompt tokens once, the rest and the last token by each, and all
+ * but the last token of each answer. */
+static int64_t page_granular(int32_t n_prompt, int n_samples, int32_t n_output) {
+    const int32_t whole = n_prompt / 32 * 32, rest = n_prompt > whole ? n_prompt - whole : 1;
+    return n_prompt + (int64_t)(n_samples - 1) * rest + (int64_t)n_samples * (n_output - 1);
+}
+
+/* The first sample's prompt takes one step, and then all eight write together: one token a step each, the first a step ahead. */
+static void samples_of_one_prompt_share_its_prefill_and_decode_together(void **s) {
+    (void)s;
+    enum { SAMPLES = 8, OUTPUT = 20 };
+    int32_t prompt[200];
+    engine_result r[SAMPLES];
+    fill_prompt(prompt, 200, 4);
+    for (int32_t n_prompt = 190; n_prompt <= 200; n_prompt++) { /* 192 is six whole pages */
+        fixture f;
+        open_llama(&f, SAMPLES, false);
+        submit_samples(&f, prompt, n_prompt, SAMPLES, OUTPUT);
+        assert_int_equal(run_all(&f, r, SAMPLES), SAMPLES);
+        const engine_stats st = engine_get_stats(f.e);
+        assert_int_equal(st.computed_tokens, page_granular(n_prompt, SAMPLES, OUTPUT));
+        assert_int_equal(st.prompt_tokens - st.cached_tokens, page_granular(n_prompt, SAMPLES, 1));
+        assert_int_equal(st.steps, 1 + OUTPUT);
+        fixture_close(&f);
+    }
+}
+
+/* Other rows' prompts fill the steps in which samples wait for their first one's pages. */
+static void waiting_samples_leave_no_step_idle(void **s) {
+    (void)s;
+    enum { ROWS = 4, SAMPLES = 8, PROMPT = 240, STEP = 64 };
+    fixture f;
+    int32_t prompt[PROMPT];
+    gv_err err = GV_ERR_INIT;
+    int64_t before = 0, full = 0;
+    fixture_open(&f, &(fixture_options){.path = LLAMA, .set = kern_best()->set, .batch = ROWS * SAMPLES, .ctx = 256, .step_tokens = STEP});
+    for (int row = 0; row < ROWS; row++) {
+        fill_prompt(prompt, PROMPT, row);
+        submit_samples(&f, prompt, PROMPT, SAMPLES, 2);
+    }
+    while (engine_in_flight(f.e) > 0) {
+        const engine_result *r;
+        size_t n;
+        if (!engine_step(f.e, &r, &n, &err)) fail_msg("%s", err.msg);
+        const int64_t now = engine_get_stats(f.e).computed_tokens;
+        full += now - before == STEP;
+        before = now;
+    }
+    const int64_t work = ROWS * page_granular(PROMPT, SAMPLES, 2), steps = engine_get_stats(f.e).steps;
+    assert_int_equal(engine_get_stats(f.e).computed_tokens, work);
+    assert_true(full >= work / STEP - 2);
+    assert_true(steps <= work / STEP + 4);
+    fixture_close(&f);
+}
+
+/* 5 pages of prompt and one each to write in: 8 samples fit into 5 + 8 pages and the spare one of each, not into 8 times 6. */
+static void samples_that_fit_only_by_sharing_run_at_the_same_time(void **s) {
+    (void)s;
+    fixture f;
+    int32_t prompt[160];
+    gv_err err = GV_ERR_INIT;
+    const engine_result *r;
+    size_t n;
+    int most = 0;
+    fixture_open(&f, &(fixture_options){.path = LLAMA, .set = kern_best()->set, .batch = 8, .ctx = 256, .pages = 22});
+    fill_prompt(prompt, 160, 6);
+    submit_samples(&f, prompt, 160, 8, 30);
+    while (engine_in_flight(f.e) > 0) {
+        if (!engine_step(f.e, &r, &n, &err)) fail_msg("%s", err.msg);
+        if (engine_get_stats(f.e).running > most) most = engine_get_stats(f.e).running;
+    }
+    assert_int_equal(most, 8);
+    assert_int_equal(engine_get_stats(f.e).preemptions, 0);
+    fixture_close(&f);
+}
+
+/* 64 requests of a whole context each, pages for a few: all end, and as many run as there are pages for.  With GAVEL_LONG 2,000 tokens each. */
+static void requests_beyond_the_pages_wait_for_them_and_all_finish(void **s) {
+    (void)s;
+    enum { N = 64, FIT = 4 };
+    const bool is_long = getenv("GAVEL_LONG") && *getenv("GAVEL_LONG");
+    const int32_t whole = is_long ? 2000 : 200, n_prompt = whole - whole / 20, pages_each = (whole + 31) / 32;
+    static int32_t prompt[2000];
+    static bool seen[N];
+    fixture f;
+    gv_err err = GV_ERR_INIT;
+    int done = 0;
+    memset(seen, 0, sizeof seen);
+    fixture_open(&f,
+                 &(fixture_options){
+                     .path = LLAMA, .set = kern_best()->set, .batch = 32, .ctx = pages_each * 32, .pages = FIT * (pages_each + 1) + FIT});
+    for (int i = 0; i < N; i++) {
+        fill_prompt(prompt, n_prompt, i);
+        engine_submit(f.e, &(engine_request){.id = (uint64_t)i,
+                                             .prompt = prompt,
+                                             .n_prompt = n_prompt,
+                                             .params = greedy,
+                                             .max_tokens = whole - n_prompt,
+                                             .ignore_eog = true});
+    }
+    while (engine_in_flight(f.e) > 0) {
+        const engine_result *r;
+        size_t n;
+        if (!engine_step(f.e, &r, &n, &err)) fail_msg("%s", err.msg);
+        const engine_stats st = engine_get_stats(f.e);
+        if (st.waiting > 0 && n == 0) assert_true(st.running >= FIT);
+        for (size_t i = 0; i < n; i++, done++) {
+            assert_int_equal(r[i].finish, ENGINE_LENGTH);
+            assert_int_equal(r[i].n_prompt + r[i].n_tokens, whole);
+            assert_false(seen[r[i].id]);
+            seen[r[i].id] = true;
+        }
+    }
+    assert_int_equal(done, N);
+    fixture_close(&f);
+}
+
 /* ---- the forced ending ---- */
 
 static engine_ending make_ending(fixture *f) {
@@ -270,6 +399,10 @@ int main(void) {
         cmocka_unit_test(shared_prompt_tokens_are_counted_by_whole_pages),
         cmocka_unit_test(without_the_cache_nothing_is_shared),
         cmocka_unit_test(a_cancelled_request_ends_and_others_do_not_change),
+        cmocka_unit_test(samples_of_one_prompt_share_its_prefill_and_decode_together),
+        cmocka_unit_test(waiting_samples_leave_no_step_idle),
+        cmocka_unit_test(samples_that_fit_only_by_sharing_run_at_the_same_time),
+        cmocka_unit_test(requests_beyond_the_pages_wait_for_them_and_all_finish),
         cmocka_unit_test(an_ending_is_forced_within_max_tokens),
         cmocka_unit_test(the_pool_keeps_its_invariants_under_random_use),
     };
