@@ -2,7 +2,8 @@
  * kernel calls.
  *
  * Tables are composed once (pthread_once) from the product half and the vector half of each set and never change.  A set counts as usable
- * only if CPUID lists every extension its files are compiled with and XCR0 says that the system saves the registers. */
+ * only if CPUID lists every extension its files are compiled with and XCR0 says that the system saves the registers.  Set neon has three
+ * variants of its products; Linux's HWCAP says which of their instructions there are. */
 #include "kern/kern_internal.h"
 
 #include "base/err.h"
@@ -18,6 +19,10 @@
 #include <xmmintrin.h>
 #else
 #define KERN_X86 0
+#endif
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 typedef struct set_state {
@@ -106,8 +111,18 @@ static const kern_ops *best_set(void) {
     return &sets[KERN_REF].ops;
 }
 
+#if defined(__aarch64__)
+/* Fills set neon with the products for this CPU and returns their name. */
+static const char *neon_fill(void) {
+    bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+    set_fill(KERN_NEON, "neon", i8mm ? &kern_product_neon_i8mm : dot ? &kern_product_neon_dot : &kern_product_neon, &kern_vector_neon);
+    return i8mm ? " neon (i8mm)" : dot ? " neon (dotprod)" : " neon (without dotprod)";
+}
+#endif
+
 static void sets_init(void) {
     char brand[64] = "CPU without special kernels";
+    const char *neon = "";
     set_fill(KERN_REF, "ref", &kern_product_ref, &kern_vector_ref);
 #if KERN_X86
     cpu_features f = detect_cpu();
@@ -116,10 +131,12 @@ static void sets_init(void) {
     if (f.avx512_set) set_fill(KERN_AVX512, "avx512", &kern_product_avx512, &kern_vector_avx512);
     if (f.amx_set) set_fill(KERN_AMX, "amx", &kern_product_amx, &kern_vector_avx512);
     cpu_brand(brand, sizeof brand);
+#elif defined(__aarch64__)
+    neon = neon_fill();
+    snprintf(brand, sizeof brand, "AArch64");
 #endif
     snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
-             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx" : "",
-             sets[KERN_NEON].usable ? " neon" : "", best_set()->name);
+             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx" : "", neon, best_set()->name);
 }
 
 const kern_ops *kern_get(kern_set set) {

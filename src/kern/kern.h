@@ -1,6 +1,6 @@
 /* Compute kernels: one table of functions per instruction set, all bit-equal (numerics contract canonical-1, ARCHITECTURE.md).
  *
- * ref is the oracle: plain C, always built.  avx2, avx512 (VNNI) and amx compute the same bits faster.  The table is chosen once at start
+ * ref is the oracle: plain C, always built.  avx2, avx512 (VNNI), amx and neon (AArch64) compute the same bits faster.  The table is chosen once at start
  * (kern_best) or by name (--kernels).  Kernels allocate nothing, keep no state and touch only what their arguments say; every function
  * may run on any thread over disjoint output.
  *

@@ -2,6 +2,8 @@
  * shared with other files, so no AVX instruction can reach a machine without it. */
 #include "kern/kern_internal.h"
 
+#if defined(__x86_64__)
+
 #include <immintrin.h>
 
 typedef struct vf {
@@ -128,3 +130,5 @@ static inline vf vf_neg_even(vf v) {
 #define ATTN_DV    1
 #define VECTOR_OPS kern_vector_avx2
 #include "kern/vec_simd.inc"
+
+#endif

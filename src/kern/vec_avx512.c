@@ -2,6 +2,8 @@
  * shared with other files, so no AVX-512 instruction can reach a machine without it. */
 #include "kern/kern_internal.h"
 
+#if defined(__x86_64__)
+
 #include <immintrin.h>
 
 typedef __m512 vf;
@@ -101,3 +103,5 @@ static inline vf vf_neg_even(vf v) {
 #define ATTN_DV    2
 #define VECTOR_OPS kern_vector_avx512
 #include "kern/vec_simd.inc"
+
+#endif
