@@ -15,7 +15,8 @@ enum exit_code {
     EXIT_SIGNAL = 128,   /* plus the signal's number; resumable */
 };
 
-extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export;
+extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export,
+    command_bench;
 /* All of them, in the order of --help. */
 extern const opt_command *const commands[];
 extern const size_t n_commands;
