@@ -97,6 +97,12 @@ static bool time_prompt(model_job *j, int64_t n, double *seconds, gv_err *err) {
     return true;
 }
 
+/* A whole step before the first sample: the memory of an engine is not there until it is used. */
+static bool warm_up(model_job *j, int64_t most, gv_err *err) {
+    double seconds;
+    return time_prompt(j, most < STEP_TOKENS ? most : STEP_TOKENS, &seconds, err);
+}
+
 static void put_start(const model_job *j, const char *name) {
     bench *b = j->b;
     bench_put_text(b, name);
@@ -122,12 +128,10 @@ static bool prefill_sample(void *ctx, bench_work *out, gv_err *err) {
 static bool prefill_row(model_job *j, gv_err *err) {
     bench_result r;
     char what[64];
-    double warm;
     const int64_t chunk = j->b->o->model.prompt_chunk ? j->b->o->model.prompt_chunk : STEP_TOKENS;
     snprintf(what, sizeof what, "prefill of %lld tokens", (long long)j->tokens);
-    if (!time_prompt(j, j->tokens < 32 ? j->tokens : 32, &warm, err) ||
-        !bench_run(j->b, prefill_sample, j, j->cost.ops_peak, j->cost.layer_ops * (double)j->tokens, (double)j->m->file_weight_bytes,
-                   DEFAULT_RUNS, what, &r, err))
+    if (!warm_up(j, j->tokens, err) || !bench_run(j->b, prefill_sample, j, j->cost.ops_peak, j->cost.layer_ops * (double)j->tokens,
+                                                  (double)j->m->file_weight_bytes, DEFAULT_RUNS, what, &r, err))
         return false;
     put_start(j, "prefill");
     bench_put_int(j->b, j->tokens);
@@ -208,6 +212,7 @@ static bool decode_row(model_job *j, gv_err *err) {
     j->e = NULL;
     snprintf(what, sizeof what, "%lld sequences at context %lld", (long long)j->sequences, (long long)j->context);
     if (!open_engine(j, (int)j->sequences, ctx, j->sequences * pages + COMPARED_TOKENS / PAGE + (ctx + PAGE - 1) / PAGE, true, err) ||
+        !warm_up(j, STEP_TOKENS, err) ||
         !bench_run(j->b, decode_sample, j, j->cost.ops_peak, (double)j->sequences * (j->cost.layer_ops + j->cost.output_ops),
                    (double)j->m->file_weight_bytes, DEFAULT_RUNS, what, &r, err))
         return false;

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import subprocess
 import sys
 
 import support
@@ -136,6 +137,22 @@ def several_rubrics_share_the_pages_before_the_rubric(_):
     assert named["computed_prompt_tokens"] == computed_by_pages([ids[4 * i + k] for i in range(3) for k in (2, 0)]), named
 
 
+def script_bench_measures_without_peers(folder):
+    done = subprocess.run([sys.executable, ROOT + "/script/bench", "--gavel", support.GAVEL, "--engines", "gavel", "--parts", "prefill,decode", "--model", tiny("llama"),
+                           "--runs", "1", "--threads", "1", "--out", "samples.csv"], capture_output=True, text=True, check=False,
+                          env=support.environment(GAVEL_CACHE=folder))
+    assert done.returncode == 0, done.stderr
+    with open("samples.csv", encoding="utf-8", newline="") as f:
+        got = list(csv.DictReader(f))
+    assert [(r["part"], r["engine"], r["run"], r["unit"]) for r in got] == [(p, "gavel", "0", "tokens/s") for p in ("prefill", "decode")], got
+    assert re.fullmatch(r"(?:(?:prefill|decode) +model +gavel +\S+ tokens/s +discarded \d+\s*\n){2}", done.stdout), done.stdout
+    done = subprocess.run([sys.executable, ROOT + "/script/bench", "--engines", "gavle"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "gavle is not one of gavel, gavel-many" in done.stderr, done.stderr
+    done = subprocess.run([sys.executable, ROOT + "/script/bench", "--gavel", support.GAVEL, "--sweep", "--engines", "ik_llama.cpp", "--model", tiny("llama"),
+                           "--ik-source", "nowhere"], capture_output=True, text=True, check=False, env=support.environment(GAVEL_CACHE=folder))
+    assert done.returncode == 0 and done.stderr == "ik_llama.cpp is left out: nowhere holds no sources\n" and done.stdout == "", (done.stdout, done.stderr)
+
+
 def what_does_not_go_together_is_refused(_):
     write("in.jsonl", [{"instruction": "x", "generation": "y"}])
     model = ["--model", tiny("llama")]
@@ -169,5 +186,6 @@ def what_cannot_be_measured_is_an_error(_):
 
 
 support.main([peaks_are_measured_for_every_kernel_set, products_of_every_type_stream_the_bytes_asked_for, prompts_and_sequences_of_a_model_are_measured,
-              judging_computes_each_page_of_the_prompts_once, several_rubrics_share_the_pages_before_the_rubric, what_does_not_go_together_is_refused,
+              judging_computes_each_page_of_the_prompts_once, several_rubrics_share_the_pages_before_the_rubric,
+              script_bench_measures_without_peers, what_does_not_go_together_is_refused,
               what_cannot_be_measured_is_an_error])
