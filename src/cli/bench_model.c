@@ -115,27 +115,31 @@ static void put_start(const model_job *j, const char *name) {
 
 /* ---- prefill ---- */
 
+static int64_t chunk_of(const model_job *j) {
+    return j->b->o->model.prompt_chunk ? j->b->o->model.prompt_chunk : STEP_TOKENS;
+}
+
 static bool prefill_sample(void *ctx, bench_work *out, gv_err *err) {
     model_job *j = ctx;
     double s;
     if (!time_prompt(j, j->tokens, &s, err)) return false;
     out->value = (double)j->tokens / s;
     out->ops = (j->cost.layer_ops * (double)j->tokens + j->cost.output_ops) / s;
-    out->bytes = (double)j->m->file_weight_bytes * (double)((j->tokens + STEP_TOKENS - 1) / STEP_TOKENS) / s;
+    const int64_t steps = (j->tokens + chunk_of(j) - 1) / chunk_of(j);
+    out->bytes = (double)j->m->file_weight_bytes * (double)steps / s;
     return true;
 }
 
 static bool prefill_row(model_job *j, gv_err *err) {
     bench_result r;
     char what[64];
-    const int64_t chunk = j->b->o->model.prompt_chunk ? j->b->o->model.prompt_chunk : STEP_TOKENS;
     snprintf(what, sizeof what, "prefill of %lld tokens", (long long)j->tokens);
     if (!warm_up(j, j->tokens, err) || !bench_run(j->b, prefill_sample, j, j->cost.ops_peak, j->cost.layer_ops * (double)j->tokens,
                                                   (double)j->m->file_weight_bytes, DEFAULT_RUNS, what, &r, err))
         return false;
     put_start(j, "prefill");
     bench_put_int(j->b, j->tokens);
-    bench_put_int(j->b, chunk);
+    bench_put_int(j->b, chunk_of(j));
     bench_put_number(j->b, r.value, 2);
     return bench_put_result(j->b, &r);
 }

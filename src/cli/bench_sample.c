@@ -53,7 +53,7 @@ static void peak_part(void *ctx, int64_t begin, int64_t end, int worker) {
     size_t at = (size_t)begin * part;
     double work = 0;
     const int64_t start = clock_mono_us();
-    int64_t now = start;
+    int64_t now;
     if (begin == end) return;
     do {
         work += job->which == BENCH_READ  ? read_piece(b, (size_t)begin * part, (size_t)(begin + 1) * part, &at)

@@ -4,21 +4,21 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHAINS = 8, BYTES = 1024 };
+enum { CHAINS = 8, BYTES = 1024, DOTS = PEAK_ROUNDS / 8 };
 
 static double int8_dot(void) {
     int8_t a[BYTES], b[BYTES];
     for (int i = 0; i < BYTES; i++) a[i] = (int8_t)(i * 7), b[i] = (int8_t)(i * 5 + 1);
     const int8_t *pa = a, *pb = b;
     int32_t sum = 0;
-    for (int round = 0; round < PEAK_ROUNDS / CHAINS; round++) {
+    for (int round = 0; round < DOTS; round++) {
         PEAK_OPAQUE("r", pa); /* as if the bytes had changed */
         __asm__ volatile("" ::: "memory");
         for (int i = 0; i < BYTES; i++) sum += pa[i] * pb[i];
         PEAK_OPAQUE("r", sum);
         sum &= 0xffff;
     }
-    return 2.0 * BYTES * (PEAK_ROUNDS / CHAINS);
+    return 2.0 * BYTES * DOTS;
 }
 
 static double fma_chains(void) {
