@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify bench --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -115,6 +115,35 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--rows --input --quiet --model --chat-template --threads --kernels --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    bench)
+        case $prev in
+        --runs) return ;;
+        --peak-ms) return ;;
+        --max-discarded) return ;;
+        --bytes) return ;;
+        --types) _gavel_files; return ;;
+        --columns) _gavel_files; return ;;
+        --tokens|-n) _gavel_files; return ;;
+        --sequences) _gavel_files; return ;;
+        --context) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --chat-template) _gavel_files; return ;;
+        --rubric|-r) _gavel_files; return ;;
+        --rubrics) return ;;
+        --samples) return ;;
+        --prompt|-p) mapfile -t COMPREPLY < <(compgen -W 'distilabel prometheus-eval paper raw' -- "$cur"); return ;;
+        --map) _gavel_files; return ;;
+        --limit|-l) return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --max-batch) return ;;
+        esac
+        options='--runs --peak-ms --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
         ;;
     esac
     case $cur in

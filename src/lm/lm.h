@@ -56,6 +56,7 @@ typedef struct lm_request {
     uint32_t sample, attempt; /* further keys */
     lm_constraint constraint;
     bool want_choice_logprobs; /* log-probabilities of the choices at the verdict position */
+    bool ignore_eog;           /* measurements: always max_tokens tokens */
 } lm_request;
 
 typedef enum lm_finish { LM_STOP, LM_LENGTH, LM_CANCELLED, LM_TOO_LONG, LM_BAD_INPUT, LM_ERROR } lm_finish;

@@ -285,7 +285,8 @@ static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
                             .n_prompt = (int32_t)(prompt.n < INT32_MAX / 2 ? prompt.n : INT32_MAX / 2),
                             .max_tokens = (int32_t)(s->max_tokens < INT32_MAX / 2 ? s->max_tokens : INT32_MAX / 2),
                             .ending = r->constraint.trigger.n ? &l->ending : NULL,
-                            .want_choice_logprobs = r->want_choice_logprobs};
+                            .want_choice_logprobs = r->want_choice_logprobs,
+                            .ignore_eog = r->ignore_eog};
         q.params = (sample_params){
             s->temperature, s->top_k, or_one(s->top_p), s->min_p,  or_one(s->repetition_penalty), s->presence_penalty, s->frequency_penalty,
             s->seed,        r->row,   r->sample,        r->attempt};
