@@ -120,6 +120,7 @@ _gavel() {
         case $prev in
         --runs) return ;;
         --peak-ms) return ;;
+        --peaks) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
         --max-discarded) return ;;
         --bytes) return ;;
         --types) _gavel_files; return ;;
@@ -143,7 +144,7 @@ _gavel() {
         --prompt-chunk) return ;;
         --max-batch) return ;;
         esac
-        options='--runs --peak-ms --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
         ;;
     esac
     case $cur in

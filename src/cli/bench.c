@@ -6,6 +6,8 @@
 static const opt_def options[] = {
     {"runs", 0, OPT_INT, AT(runs), "N", NULL, 1, 1000, "Samples that must count (default: 5; judge: 1)", "Measuring"},
     {"peak-ms", 0, OPT_INT, AT(peak_ms), "N", NULL, 1, 10000, "Milliseconds for each peak (default: 100)", NULL},
+    {"peaks", 0, OPT_CHOICE, AT(peaks), "SET", "ref|avx2|avx512|amx|neon", 0, 0,
+     "Instruction set whose peaks are measured (default: that of --kernels)", NULL},
     {"max-discarded", 0, OPT_INT, AT(max_discarded), "N", NULL, 1, 1000, "Give up a row after more discarded samples (default: 20)", NULL},
     {"bytes", 0, OPT_SIZE, AT(bytes), "SIZE", NULL, 65536, 1e15, "kernels, peaks: memory to stream (default: 1100M)", NULL},
     {"types", 0, OPT_STRING, AT(types), "A,B,...", NULL, 0, 0, "kernels: types of weights (default: all)", NULL},
@@ -114,8 +116,10 @@ static int run(int n_args, const char **args, const void *opts) {
         ok = gv_fail(&err, GV_USAGE, -1, kind == JUDGE ? "bench judge: no input given; name a file of rows" : "bench %s takes no input",
                      args[0]);
     ok = ok && (b.kern = b.o->model.kernels ? kern_by_name(b.o->model.kernels, &err) : kern_best());
+    const kern_ops *yardstick = ok && b.o->peaks ? kern_by_name(b.o->peaks, &err) : b.kern;
+    ok = ok && yardstick;
     if (ok) {
-        b.peaks = kern_peaks_of(b.kern->set);
+        b.peaks = kern_peaks_of(yardstick->set);
         b.threads = pool_new(b.o->model.threads > 0 ? (int)b.o->model.threads : cpu_count(), &err);
         ok = b.threads && measure(&b, kind, args[1], &err);
     }

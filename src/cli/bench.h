@@ -13,7 +13,7 @@
 typedef struct bench_opts {
     model_opts model;
     opt_list rubric, map;
-    const char *types, *columns, *tokens, *context, *sequences, *prompt;
+    const char *types, *columns, *tokens, *context, *sequences, *prompt, *peaks;
     int64_t runs, peak_ms, max_discarded, bytes, rubrics, samples, limit; /* 0 = not given */
 } bench_opts;
 

@@ -78,10 +78,11 @@ typedef struct operands {
     float *f32, *d[KERN_ACT_COUNT], *y;
     int8_t *q[KERN_ACT_COUNT];
     int16_t *bsum[KERN_ACT_COUNT];
+    uint8_t *tiles[KERN_ACT_COUNT]; /* of as many columns as the row being measured has */
 } operands;
 
 static void operands_fini(operands *a) {
-    for (int k = 0; k < KERN_ACT_COUNT; k++) free(a->d[k]), free(a->q[k]), free(a->bsum[k]);
+    for (int k = 0; k < KERN_ACT_COUNT; k++) free(a->d[k]), free(a->q[k]), free(a->bsum[k]), free(a->tiles[k]);
     free(a->f32);
     free(a->y);
 }
@@ -98,11 +99,29 @@ static bool operands_init(operands *a, const kern_ops *kern, int64_t n, gv_err *
         a->d[k] = gv_try_aligned((size_t)(n * COLS / block) * sizeof(float), "columns", err);
         a->bsum[k] = gv_try_aligned((size_t)(n * COLS / 16) * sizeof(int16_t), "columns", err);
         if (!a->q[k] || !a->d[k] || !a->bsum[k]) return false;
+        if (kern->tile_put) {
+            const size_t n_tiles = (size_t)(n + KERN_TILE_COLS - 1) / KERN_TILE_COLS;
+            a->tiles[k] = gv_try_aligned(n_tiles * kern_tile_bytes((kern_act_kind)k, COLS), "columns", err);
+            if (!a->tiles[k]) return false;
+        }
         for (int64_t c = 0; c < n; c++)
             (k == KERN_ACT_Q32 ? kern->quant32 : kern->quant256)(a->f32 + c * COLS, COLS, a->q[k] + c * COLS, a->d[k] + c * (COLS / block),
                                                                  a->bsum[k] + c * (COLS / 16));
     }
     return true;
+}
+
+/* The first n columns as products with weights of this type want them. */
+static kern_acts columns_of(const operands *a, const kern_ops *kern, dtype type, int64_t n) {
+    const kern_act_kind kind = kern_act_kind_of(type);
+    kern_acts x = {COLS, (int)n, a->f32, a->q[kind], a->d[kind], a->bsum[kind], a->tiles[kind], 0};
+    if (kind == KERN_ACT_F32) return x;
+    const int64_t block = kind == KERN_ACT_Q32 ? 32 : 256;
+    x.tile_cols = kern_tile_cols(kern, (int)n);
+    for (int64_t c = 0; c < n && x.tile_cols; c++)
+        kern->tile_put(kind, COLS, a->q[kind] + c * COLS, a->d[kind] + c * (COLS / block), a->bsum[kind] + c * (COLS / 16),
+                       (int)(c % x.tile_cols), a->tiles[kind] + (size_t)(c / x.tile_cols) * kern_tile_bytes(kind, COLS));
+    return x;
 }
 
 /* ---- rows of the table ---- */
@@ -128,7 +147,7 @@ static bool one_row(kernel_job *j, const operands *a, int64_t n, gv_err *err) {
     const kern_act_kind kind = kern_act_kind_of(j->w.type);
     char what[64];
     bench_result r;
-    j->x = (kern_acts){COLS, (int)n, a->f32, a->q[kind], a->d[kind], a->bsum[kind]};
+    j->x = columns_of(a, b->kern, j->w.type, n);
     snprintf(what, sizeof what, "%s, %lld columns", dtype_get(j->w.type)->name, (long long)n);
     if (!bench_run(b, stream, j, kind == KERN_ACT_F32 ? BENCH_FMA : BENCH_INT8, ops_of(j), (double)j->file_bytes * (double)j->n_matrices,
                    DEFAULT_RUNS, what, &r, err))

@@ -50,6 +50,7 @@ const kern_peaks *kern_peaks_of(kern_set set) {
 #if defined(__x86_64__)
     case KERN_AVX2: return &kern_peaks_avx2;
     case KERN_AVX512: return &kern_peaks_avx512;
+    case KERN_AMX: return &kern_peaks_amx;
 #endif
     default: return &kern_peaks_ref;
     }

@@ -5,14 +5,15 @@
 
 #include <immintrin.h>
 
-enum { SUMS = 16, LOADS = 8 };
+enum { SUMS = 12, REPEATS = 4, LOADS = 8 }; /* 16 sums without repeats: 3 % less on an Intel Xeon */
 
 static double int8_dot(void) {
     __m512i sum[SUMS];
     const __m512i a = _mm512_set1_epi8(5), b = _mm512_set1_epi8(-3);
     PEAK_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = _mm512_setzero_si512();
-    for (int round = 0; round < PEAK_ROUNDS; round++)
-        PEAK_UNROLL for (int i = 0; i < SUMS; i++) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum[i]) : "v"(a), "v"(b));
+    for (int round = 0; round < PEAK_ROUNDS / REPEATS; round++)
+        PEAK_UNROLL for (int k = 0; k < REPEATS; k++)
+            PEAK_UNROLL for (int i = 0; i < SUMS; i++) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum[i]) : "v"(a), "v"(b));
     return 2.0 * 64 * SUMS * PEAK_ROUNDS;
 }
 
@@ -20,8 +21,9 @@ static double fma_chains(void) {
     __m512 sum[SUMS];
     const __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
     PEAK_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = _mm512_setzero_ps();
-    for (int round = 0; round < PEAK_ROUNDS; round++)
-        PEAK_UNROLL for (int i = 0; i < SUMS; i++) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[i]) : "v"(a), "v"(b));
+    for (int round = 0; round < PEAK_ROUNDS / REPEATS; round++)
+        PEAK_UNROLL for (int k = 0; k < REPEATS; k++)
+            PEAK_UNROLL for (int i = 0; i < SUMS; i++) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[i]) : "v"(a), "v"(b));
     return 2.0 * 16 * SUMS * PEAK_ROUNDS;
 }
 
