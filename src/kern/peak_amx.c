@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-enum { TILE_OPS = 2 * 16 * 64 * 16 };
+enum { TILE_OPS = 2 * 16 * 64 * 16, ROUNDS = PEAK_ROUNDS / 16 };
 
 static double int8_dot(void) {
     struct {
@@ -19,14 +19,14 @@ static double int8_dot(void) {
     }
     __asm__ volatile("" : : "m"(config) : "memory"); /* all of it is written before it is read */
     _tile_loadconfig(&config);
-    for (int round = 0; round < PEAK_ROUNDS / 16; round++) { /* four sums, four products of two tiles each */
+    for (int round = 0; round < ROUNDS; round++) { /* four sums, four products of two tiles each */
         _tile_dpbssd(0, 4, 6);
         _tile_dpbssd(1, 4, 7);
         _tile_dpbssd(2, 5, 6);
         _tile_dpbssd(3, 5, 7);
     }
     _tile_release();
-    return 4.0 * TILE_OPS * (PEAK_ROUNDS / 16);
+    return 4.0 * TILE_OPS * ROUNDS;
 }
 
 static double fma_chains(void) {
