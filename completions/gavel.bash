@@ -40,7 +40,7 @@ _gavel() {
         --out|-o) _gavel_files; return ;;
         --keep) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;
@@ -81,7 +81,7 @@ _gavel() {
         --positions) mapfile -t COMPREPLY < <(compgen -W 'all last' -- "$cur"); return ;;
         --out|-o) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;

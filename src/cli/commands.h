@@ -51,7 +51,7 @@ lm_options cli_lm_options(const model_opts *o);
          OPT_CHOICE,                                                                                                                       \
          offsetof(type, at.kernels),                                                                                                       \
          "SET",                                                                                                                            \
-         "ref|avx2|avx512|amx|neon",                                                                                                           \
+         "ref|avx2|avxvnni|avx512|amx|neon",                                                                                               \
          0,                                                                                                                                \
          0,                                                                                                                                \
          "Instruction set (default: the fastest this CPU has); results do not depend on it",                                               \

@@ -2,12 +2,13 @@
  * and with or without the prefix cache; also when sequences are preempted for want of K/V pages.  The full grid on tiny models. */
 #include "support/bits.h"
 
-static const kern_set sets[] = {KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_AMX};
+static const kern_set sets[] = {KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVXVNNI, KERN_AVX512, KERN_AMX};
 static const int threads[] = {1, 2, 5}, batches[] = {1, 3, 8, 32}, chunks[] = {1, 7, 64, 0};
 
 #define EACH(i, array) (size_t i = 0; i < sizeof(array) / sizeof *(array); i++)
 
-/* The reference kernels are slow: outside `script/test --long` they run a sixth of the grid, every value of every dimension among it. */
+/* Outside `script/test --long` the reference kernels, which are slow, and avxvnni, which shares its code with avx2, run a sixth of the grid,
+ * every value of every dimension among it. */
 static bool in_grid(kern_set set, size_t t, size_t b, size_t c, int cache) {
     const char *is_long = getenv("GAVEL_LONG");
     if (set == KERN_AVX2 || set == KERN_AVX512 || set == KERN_AMX || (is_long && *is_long)) return true;
@@ -101,6 +102,7 @@ static void smollm2_is_the_same_pairwise(void **s) {
         {.set = KERN_REF, .threads = 2, .batch = 3},
         {.set = KERN_AVX2, .threads = 1, .batch = 1},
         {.set = KERN_AVX2, .threads = 5, .batch = 8},
+        {.set = KERN_AVXVNNI, .threads = 2, .batch = 8},
         {.set = KERN_AVX512, .threads = 1, .batch = 1},
         {.set = KERN_AVX512, .threads = 2, .batch = 3},
         {.set = KERN_AVX512, .threads = 5, .batch = 8},
