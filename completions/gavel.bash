@@ -40,7 +40,7 @@ _gavel() {
         --out|-o) _gavel_files; return ;;
         --keep) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;
@@ -82,7 +82,7 @@ _gavel() {
         --positions) mapfile -t COMPREPLY < <(compgen -W 'all last' -- "$cur"); return ;;
         --out|-o) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;
@@ -108,7 +108,7 @@ _gavel() {
         --model|-m) _gavel_files; return ;;
         --chat-template) _gavel_files; return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         --weights-cache) _gavel_files; return ;;
@@ -120,7 +120,7 @@ _gavel() {
         case $prev in
         --runs) return ;;
         --peak-ms) return ;;
-        --peaks) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --peaks) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --max-discarded) return ;;
         --bytes) return ;;
         --types) _gavel_files; return ;;
@@ -137,7 +137,7 @@ _gavel() {
         --map) _gavel_files; return ;;
         --limit|-l) return ;;
         --threads|-t) return ;;
-        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avx512 amx neon' -- "$cur"); return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
         --memory) return ;;

@@ -6,7 +6,7 @@
 static const opt_def options[] = {
     {"runs", 0, OPT_INT, AT(runs), "N", NULL, 1, 1000, "Samples that must count (default: 5; judge: 1)", "Measuring"},
     {"peak-ms", 0, OPT_INT, AT(peak_ms), "N", NULL, 1, 10000, "Milliseconds for each peak (default: 100)", NULL},
-    {"peaks", 0, OPT_CHOICE, AT(peaks), "SET", "ref|avx2|avx512|amx|neon", 0, 0,
+    {"peaks", 0, OPT_CHOICE, AT(peaks), "SET", "ref|avx2|avxvnni|avx512|amx|neon", 0, 0,
      "Instruction set whose peaks are measured (default: that of --kernels)", NULL},
     {"max-discarded", 0, OPT_INT, AT(max_discarded), "N", NULL, 1, 1000, "Give up a row after more discarded samples (default: 20)", NULL},
     {"bytes", 0, OPT_SIZE, AT(bytes), "SIZE", NULL, 65536, 1e15, "kernels, peaks: memory to stream (default: 1100M)", NULL},

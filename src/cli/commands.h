@@ -51,7 +51,7 @@ lm_options cli_lm_options(const model_opts *o);
     { "threads", 't', OPT_INT, offsetof(type, at.threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", "Engine" }
 #define CLI_OPT_KERNELS(type, at)                                                                                                          \
     {                                                                                                                                      \
-        "kernels", 0, OPT_CHOICE, offsetof(type, at.kernels), "SET", "ref|avx2|avx512|amx|neon", 0, 0,                                     \
+        "kernels", 0, OPT_CHOICE, offsetof(type, at.kernels), "SET", "ref|avx2|avxvnni|avx512|amx|neon", 0, 0,                             \
             "Instruction set (default: the fastest this CPU has); results do not depend on it", NULL                                       \
     }
 #define CLI_OPT_MEMORY(type, at)                                                                                                           \

@@ -55,7 +55,7 @@ static void set_fill(kern_set set, const char *name, const kern_product_ops *p, 
 
 #if KERN_X86
 typedef struct cpu_features {
-    bool fma, avx2_set, avx512_set, amx_set;
+    bool fma, avx2_set, avxvnni_set, avx512_set, amx_set;
 } cpu_features;
 
 static uint64_t read_xcr0(void) {
@@ -77,15 +77,17 @@ static bool request_tiles(void) {
 /* CPUID leaves 1 and 7 (Intel SDM vol. 2, CPUID); XCR0 bits: 1 SSE, 2 AVX, 5 opmask, 6 upper halves of zmm0-15, 7 zmm16-31,
  * 17 tile configuration, 18 tile data. */
 static cpu_features detect_cpu(void) {
-    cpu_features f = {false, false, false, false};
-    uint32_t a, b, c, d, a7 = 0, b7 = 0, c7 = 0, d7 = 0;
+    cpu_features f = {false, false, false, false, false};
+    uint32_t a, b, c, d, a7 = 0, b7 = 0, c7 = 0, d7 = 0, a71 = 0, b71, c71, d71;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
     if (!bit(c, 27)) return f; /* OSXSAVE */
     uint64_t xcr0 = read_xcr0();
     __get_cpuid_count(7, 0, &a7, &b7, &c7, &d7);
+    if (a7 >= 1) __get_cpuid_count(7, 1, &a71, &b71, &c71, &d71);
     bool ymm = (xcr0 & 0x6) == 0x6, zmm = (xcr0 & 0xe6) == 0xe6;
     f.fma = ymm && bit(c, 28) && bit(c, 12);
-    f.avx2_set = f.fma && bit(c, 29) && bit(b7, 5) && bit(b7, 8);                                /* F16C, AVX2, BMI2 */
+    f.avx2_set = f.fma && bit(c, 29) && bit(b7, 5) && bit(b7, 8); /* F16C, AVX2, BMI2 */
+    f.avxvnni_set = f.avx2_set && bit(a71, 4);
     f.avx512_set = f.avx2_set && zmm && bit(b7, 16) && bit(b7, 17) && bit(b7, 30) && bit(b7, 31) /* F, DQ, BW, VL */
                    && bit(c7, 11);                                                               /* VNNI */
     f.amx_set = f.avx512_set && (xcr0 >> 17 & 3) == 3 && bit(d7, 24) && bit(d7, 25) && request_tiles();
@@ -105,7 +107,7 @@ static void cpu_brand(char *text, size_t n) {
 #endif
 
 static const kern_ops *best_set(void) {
-    static const kern_set order[] = {KERN_AMX, KERN_AVX512, KERN_AVX2, KERN_NEON};
+    static const kern_set order[] = {KERN_AMX, KERN_AVX512, KERN_AVXVNNI, KERN_AVX2, KERN_NEON};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
         if (sets[order[i]].usable) return &sets[order[i]].ops;
     return &sets[KERN_REF].ops;
@@ -128,6 +130,7 @@ static void sets_init(void) {
     cpu_features f = detect_cpu();
     if (f.fma) set_fill(KERN_REF_FMA, "ref-fma", &kern_product_ref_fma, &kern_vector_ref_fma);
     if (f.avx2_set) set_fill(KERN_AVX2, "avx2", &kern_product_avx2, &kern_vector_avx2);
+    if (f.avxvnni_set) set_fill(KERN_AVXVNNI, "avxvnni", &kern_product_avxvnni, &kern_vector_avx2);
     if (f.avx512_set) set_fill(KERN_AVX512, "avx512", &kern_product_avx512, &kern_vector_avx512);
     if (f.amx_set) set_fill(KERN_AMX, "amx", &kern_product_amx, &kern_vector_avx512);
     cpu_brand(brand, sizeof brand);
@@ -135,8 +138,9 @@ static void sets_init(void) {
     neon = neon_fill();
     snprintf(brand, sizeof brand, "AArch64");
 #endif
-    snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
-             sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "", sets[KERN_AMX].usable ? " amx" : "", neon, best_set()->name);
+    snprintf(cpu_text, sizeof cpu_text, "%s; kernel sets: ref%s%s%s%s%s; used: %s", brand, sets[KERN_AVX2].usable ? " avx2" : "",
+             sets[KERN_AVXVNNI].usable ? " avxvnni" : "", sets[KERN_AVX512].usable ? " avx512 (VNNI)" : "",
+             sets[KERN_AMX].usable ? " amx" : "", neon, best_set()->name);
 }
 
 const kern_ops *kern_get(kern_set set) {
@@ -160,7 +164,8 @@ const kern_ops *kern_by_name(const char *name, gv_err *err) {
     static const struct {
         const char *name;
         kern_set set;
-    } names[] = {{"ref", KERN_REF}, {"avx2", KERN_AVX2}, {"avx512", KERN_AVX512}, {"amx", KERN_AMX}, {"neon", KERN_NEON}};
+    } names[] = {{"ref", KERN_REF},       {"avx2", KERN_AVX2}, {"avxvnni", KERN_AVXVNNI},
+                 {"avx512", KERN_AVX512}, {"amx", KERN_AMX},   {"neon", KERN_NEON}};
     char have[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const kern_ops *ops = kern_get(names[i].set);

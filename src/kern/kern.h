@@ -1,6 +1,6 @@
 /* Compute kernels: one table of functions per instruction set, all bit-equal (numerics contract canonical-1, ARCHITECTURE.md).
  *
- * ref is the oracle: plain C, always built.  avx2, avx512 (VNNI), amx and neon (AArch64) compute the same bits faster.  The table is chosen once at start
+ * ref is the oracle: plain C, always built.  avx2, avxvnni, avx512 (VNNI), amx and neon (AArch64) compute the same bits faster.  The table is chosen once at start
  * (kern_best) or by name (--kernels).  Kernels allocate nothing, keep no state and touch only what their arguments say; every function
  * may run on any thread over disjoint output.
  *
@@ -19,7 +19,7 @@
 #define KERN_PAGE_TOKENS 32 /* tokens a K/V page */
 #define KERN_TILE_COLS   16 /* most columns of a tile of activations */
 
-typedef enum kern_set { KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_AMX, KERN_NEON, KERN_SET_COUNT } kern_set;
+typedef enum kern_set { KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVXVNNI, KERN_AVX512, KERN_AMX, KERN_NEON, KERN_SET_COUNT } kern_set;
 /* KERN_REF_FMA is ref compiled with hardware fma: the same bits, used by tests to compare the two. */
 
 /* ---- weights ------------------------------------------------------------------------------------------------------------------- */
@@ -126,7 +126,7 @@ static inline float kern_bf16_to_f32(uint16_t h) {
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct kern_ops {
-    const char *name; /* "ref", "ref-fma", "avx2", "avx512", "amx", "neon" */
+    const char *name; /* "ref", "ref-fma", "avx2", "avxvnni", "avx512", "amx", "neon" */
     kern_set set;
 
     /* Quantises one column of k floats by blocks of 32 or 256 (canonical-1, Activations).  Returns false if a value is not finite (the
@@ -160,7 +160,7 @@ int kern_tile_cols(const kern_ops *ops, int n);
 const kern_ops *kern_get(kern_set set);
 /* The fastest set this CPU runs. */
 const kern_ops *kern_best(void);
-/* "ref|avx2|avx512|amx|neon" to a table; GV_USAGE naming the sets this CPU has. */
+/* "ref|avx2|avxvnni|avx512|amx|neon" to a table; GV_USAGE naming the sets this CPU has. */
 const kern_ops *kern_by_name(const char *name, gv_err *err);
 /* One line about CPU features found and sets usable, for `gavel inspect --cpu`: text into buf of n bytes. */
 void kern_describe_cpu(char *text, size_t n);

@@ -34,7 +34,8 @@ typedef struct kern_vector_ops {
     void (*argmax)(const float *x, int64_t n, int64_t *index, float *max, bool *finite);
 } kern_vector_ops;
 
-extern const kern_product_ops kern_product_ref, kern_product_ref_fma, kern_product_avx2, kern_product_avx512, kern_product_amx;
+extern const kern_product_ops kern_product_ref, kern_product_ref_fma, kern_product_avx2, kern_product_avxvnni, kern_product_avx512,
+    kern_product_amx;
 extern const kern_product_ops kern_product_neon, kern_product_neon_dot, kern_product_neon_i8mm; /* by what the CPU has */
 extern const kern_vector_ops kern_vector_ref, kern_vector_ref_fma, kern_vector_avx2, kern_vector_avx512, kern_vector_neon;
 

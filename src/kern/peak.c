@@ -49,6 +49,7 @@ const kern_peaks *kern_peaks_of(kern_set set) {
     switch (set) {
 #if defined(__x86_64__)
     case KERN_AVX2: return &kern_peaks_avx2;
+    case KERN_AVXVNNI: return &kern_peaks_avxvnni;
     case KERN_AVX512: return &kern_peaks_avx512;
     case KERN_AMX: return &kern_peaks_amx;
 #endif

@@ -18,6 +18,6 @@
 #define PEAK_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-extern const kern_peaks kern_peaks_ref, kern_peaks_avx2, kern_peaks_avx512, kern_peaks_amx;
+extern const kern_peaks kern_peaks_ref, kern_peaks_avx2, kern_peaks_avxvnni, kern_peaks_avx512, kern_peaks_amx;
 
 #endif

@@ -2,7 +2,7 @@
  * and with or without the prefix cache; also when sequences are preempted for want of K/V pages.  The full grid on tiny models. */
 #include "support/bits.h"
 
-static const kern_set sets[] = {KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_AMX, KERN_NEON};
+static const kern_set sets[] = {KERN_REF, KERN_REF_FMA, KERN_AVX2, KERN_AVXVNNI, KERN_AVX512, KERN_AMX, KERN_NEON};
 static const int threads[] = {1, 2, 5}, batches[] = {1, 3, 8, 32}, chunks[] = {1, 7, 64, 0};
 
 #define EACH(i, array) (size_t i = 0; i < sizeof(array) / sizeof *(array); i++)
@@ -16,8 +16,8 @@ static bool is_long(void) {
     return value && *value;
 }
 
-/* The reference kernels are slow: outside `script/test --long` they run a sixth of the grid, every value of every dimension among it; in
- * QEMU they run none and NEON three combinations, one of them with threads, whose waits are slow there. */
+/* Outside `script/test --long` all but the fastest set run a sixth of the grid, every value of every dimension among it; in QEMU
+ * they run none and NEON three combinations, one of them with threads, whose waits are slow there. */
 static bool in_grid(kern_set set, size_t t, size_t b, size_t c, int cache) {
     if (is_long()) return true;
     if (GAVEL_EMULATED && set != KERN_NEON) return false;
@@ -119,6 +119,7 @@ static void smollm2_is_the_same_pairwise(void **s) {
         {.set = KERN_REF, .threads = 2, .batch = 3},
         {.set = KERN_AVX2, .threads = 1, .batch = 1},
         {.set = KERN_AVX2, .threads = 5, .batch = 8},
+        {.set = KERN_AVXVNNI, .threads = 2, .batch = 8},
         {.set = KERN_AVX512, .threads = 1, .batch = 1},
         {.set = KERN_AVX512, .threads = 2, .batch = 3},
         {.set = KERN_AVX512, .threads = 5, .batch = 8},

@@ -14,7 +14,7 @@
 #include <xmmintrin.h>
 #endif
 
-static const kern_set other_sets[] = {KERN_REF_FMA, KERN_AVX2, KERN_AVX512, KERN_AMX, KERN_NEON};
+static const kern_set other_sets[] = {KERN_REF_FMA, KERN_AVX2, KERN_AVXVNNI, KERN_AVX512, KERN_AMX, KERN_NEON};
 #define N_OTHER (sizeof other_sets / sizeof other_sets[0])
 
 /* Activations of n columns in all three forms; acts_free. */
