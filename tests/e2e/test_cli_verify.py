@@ -185,7 +185,16 @@ def kernels_threads_batches_and_caches_may_differ(_):
     assert "row 2: the answer differs from byte " in run("verify", "out.jsonl.run", want=1).out
 
 
-support.main([equal_rows_are_told_and_exit_with_zero, the_sample_is_the_same_each_time_and_grows_by_whole_rows, a_changed_answer_and_a_changed_verdict_are_shown,
+@mock
+def every_rubric_and_sample_of_a_row_is_judged_again(_):
+    write("in.jsonl", rows(5))
+    write("own.txt", "[Is it short?]\nScore 1: no\nScore 2: rarely\nScore 3: partly\nScore 4: mostly\nScore 5: yes\n")
+    run("judge", "in.jsonl", "--model", "mock", "--rubric", "helpfulness", "--rubric", "own.txt", "--samples", "3", "--temperature", "1", "--out", "out.jsonl", want=0)
+    os.remove("own.txt")  # its text is in the journal
+    assert judged_again(run("verify", "out.jsonl.run", want=0)) == "5 of 5 rows judged again, 30 judgments: all equal"
+
+
+support.main([every_rubric_and_sample_of_a_row_is_judged_again, equal_rows_are_told_and_exit_with_zero, the_sample_is_the_same_each_time_and_grows_by_whole_rows, a_changed_answer_and_a_changed_verdict_are_shown,
               every_kind_of_row_and_setting_comes_back, rows_that_were_judged_a_second_time_are_repeated_as_such, an_interrupted_run_is_verified_as_far_as_it_went,
               another_input_or_none_is_refused_with_both_sides_named, what_is_no_run_is_refused, another_model_is_refused_and_a_moved_one_is_taken,
               kernels_threads_batches_and_caches_may_differ])
