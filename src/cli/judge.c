@@ -28,7 +28,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
+    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file, or an OpenAI-compatible server, http://HOST:PORT/v1[#NAME]"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
@@ -41,7 +41,8 @@ static const opt_def options[] = {
     {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
      "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
     {"verdict", 0, OPT_CHOICE, AT(verdict), "PARSER", "strict|lenient|robust|constrained", 0, 0,
-     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained)", NULL},
+     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained; lenient with a server)",
+     NULL},
     {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0,
      "Order of the two responses; this version judges the given order only", NULL},
     {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, RUN_MAX_SAMPLES,
@@ -177,10 +178,11 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
                        .retry_failed = o->retry_failed,
                        .stop = &cli_signal};
     if (!check_options(o, input, err)) return false;
+    const bool remote = o->model.model && lm_is_remote(o->model.model);
     judge_style_from(o->prompt, &spec->prompt.style);
     spec->prompt.mode = strcmp(o->mode, "relative") == 0 ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
     spec->prompt.reference = o->reference;
-    verdict_parser_from(o->verdict ? o->verdict : "constrained", &spec->parser);
+    verdict_parser_from(o->verdict ? o->verdict : remote ? "lenient" : "constrained", &spec->parser);
     spec->rows.id_col = o->id_col;
     spec->rows.limit = (uint64_t)o->limit;
     if (!parse_shard(o->shard, &spec->rows, err)) return false;

@@ -73,7 +73,8 @@ lm_options cli_lm_options(const model_opts *o) {
                         .memory_bytes = o->memory,
                         .weights_cache = o->weights_cache,
                         .prompt_chunk = o->prompt_chunk,
-                        .no_prefix_cache = o->no_prefix_cache};
+                        .no_prefix_cache = o->no_prefix_cache,
+                        .stop = &cli_signal};
 }
 
 /* Writes text to stdout and frees it; a full disk or a closed pipe is a failure. */

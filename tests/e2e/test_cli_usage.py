@@ -122,7 +122,7 @@ def inputs_that_cannot_be_are_refused_before_a_model_is_loaded(_):
 def models_that_cannot_be_are_refused(_):
     write("in.jsonl", rows(1))
     write("x.gguf", "GGUF")
-    for model, code, part in (("none.gguf", 1, "none.gguf: No such file"), ("x.gguf", 1, "x.gguf: "), ("http://localhost:1/v1", 1, "servers are not supported"), (".", 1, ".: ")):
+    for model, code, part in (("none.gguf", 1, "none.gguf: No such file"), ("x.gguf", 1, "x.gguf: "), ("http://a:b@localhost:1/v1", 2, "password"), (".", 1, ".: ")):
         refused(judge("in.jsonl", "out.jsonl", model=model), code, part)
     refused(judge("in.jsonl", "out.jsonl", "--chat-template", "chatlm", model=tiny("llama")), 2, "neither a built-in layout nor a file; did you mean chatml?")
 
