@@ -380,9 +380,13 @@ static void set_url(lm_remote *m, const char *model, const char **wanted) {
     m->url = b.p;
 }
 
+static bool is_stopped(void *stop) {
+    return stop && *(const volatile sig_atomic_t *)stop;
+}
+
 lm *lm_remote_open(const lm_options *o, gv_err *err) {
     lm_remote *m = gv_xcalloc(1, sizeof *m);
-    const http_options ho = {.stall_ms = STALL_MS, .stop = o->stop};
+    const http_options ho = {.stall_ms = STALL_MS, .stopped = is_stopped, .ctx = (void *)(uintptr_t)o->stop};
     const char *wanted, *key = o->api_key ? o->api_key : getenv("GAVEL_API_KEY") ? getenv("GAVEL_API_KEY") : getenv("OPENAI_API_KEY");
     static const lm_vtable vtable = {remote_render,    remote_submit, remote_poll,  remote_cancel,
                                      remote_in_flight, remote_caps,   remote_stats, remote_free};
