@@ -10,12 +10,14 @@
 typedef struct pull_opts {
     const char *repo_type;
     opt_list include;
-    int64_t parallel;
+    int64_t parallel, retries;
     bool dry_run, json, quiet;
 } pull_opts;
 
 static void defaults(void *opts) {
-    ((pull_opts *)opts)->repo_type = "model";
+    pull_opts *o = opts;
+    o->repo_type = "model";
+    o->retries = 5;
 }
 
 #define AT(field) offsetof(pull_opts, field)
@@ -27,6 +29,7 @@ static const opt_def options[] = {
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0,
      "Print what would be downloaded, one line a file: cached or missing, bytes, path", NULL},
     {"parallel", 0, OPT_INT, AT(parallel), "N", NULL, 1, 32, "Files at a time (default: 4)", NULL},
+    {"retries", 0, OPT_INT, AT(retries), "N", NULL, 0, 100, "Tries after a failure that may pass (default: 5)", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", "Output"},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "Only warnings and errors", NULL},
     {0},
@@ -105,7 +108,7 @@ static int run(int n_args, const char **args, const void *opts) {
     const hub_kind kind = strcmp(o->repo_type, "dataset") == 0 ? HUB_DATASET : HUB_MODEL;
     if (err.code || !hub_repo_parse(kind, args[0], &j.repo, &err)) return cli_fail(&err);
     cli_stop_politely();
-    j.h = hub_open(&(hub_options){.parallel = o->parallel, .stop = &cli_signal}, &err);
+    j.h = hub_open(&(hub_options){.parallel = o->parallel, .retries = o->retries ? o->retries : -1, .stop = &cli_signal}, &err);
     const int code = j.h ? pull(&j, &err) : cli_fail(&err);
     free(j.chosen);
     hub_list_fini(&j.list);

@@ -31,6 +31,7 @@ typedef struct hub_options {
     const char *token;    /* HF_TOKEN, HUGGING_FACE_HUB_TOKEN, file HF_TOKEN_PATH or $HF_HOME/token; "" = none */
     const char *cache;    /* HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, $HF_HOME/hub */
     bool offline;         /* also by HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, and for data sets HF_DATASETS_OFFLINE */
+    int64_t retries;      /* after a failure that may pass; 5, none if negative */
     int64_t parallel;     /* files at a time; 4 */
     const volatile sig_atomic_t *stop;
 } hub_options;

@@ -15,7 +15,7 @@ http *hub_web(hub *h, hub_kind kind, gv_err *err) {
         gv_fail(err, GV_STATE, -1, "offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or HF_DATASETS_OFFLINE is set)");
         return NULL;
     }
-    if (!h->web) h->web = http_open(&(http_options){.ca_file = h->ca_file, .stopped = is_stopped, .ctx = h}, err);
+    if (!h->web) h->web = http_open(&(http_options){.ca_file = h->ca_file, .retries = h->retries, .stopped = is_stopped, .ctx = h}, err);
     return h->web;
 }
 
@@ -131,7 +131,7 @@ bool hub_commit(hub *h, const hub_repo *repo, char commit[41], gv_err *err) {
     put_rev("revision", repo->rev, &below);
     hub_api_url(h, repo, below.p, &url);
     ok = hub_send(h, repo, NULL, &(http_request){.url = url.p}, &r, err);
-    if (!ok && (r.transient || r.status >= 500) && hub_cache_commit(h, repo, commit)) {
+    if (!ok && (r.transient || r.status >= 500) && hub_cache_has(h, repo, commit)) {
         log_msg(LOG_WARN, "%s cannot be reached; what the cache has of %s is used (%s)", h->endpoint, repo->id, err->msg);
         gv_err_clear(err);
         h->offline = h->offline_datasets = ok = true;

@@ -182,7 +182,7 @@ static bool transfer(blob_job *j, gv_err *err) {
         if (out == GOT_ALL) return true;
         if (out == GOT_NOTHING) return false;
         if (j->have >= before + PROGRESS_BYTES) n = 1; /* it does come */
-        if (n >= tries) return gv_context(err, "given up after %d tries", tries);
+        if (n >= tries) return n > 1 && gv_context(err, "given up after %d tries", n);
         http_tell(j->g->web, "%s; goes on at byte %" PRIu64 ", try %d of %d", err->msg, j->have, n + 1, tries);
         gv_err_clear(err);
         if (!http_pause(j->g->web, n, 0, err)) return false;

@@ -69,6 +69,15 @@ bool hub_cache_commit(const hub *h, const hub_repo *repo, char commit[41]) {
     return ok;
 }
 
+bool hub_cache_has(const hub *h, const hub_repo *repo, char commit[41]) {
+    buf path = {0};
+    bool there = hub_cache_commit(h, repo, commit);
+    if (there) hub_cache_snapshot(h, repo, commit, NULL, &path);
+    there = there && file_exists(path.p);
+    buf_fini(&path);
+    return there;
+}
+
 static bool replace_file(const char *path, sv text, gv_err *err) {
     file_writer w;
     const bool ok = hub_make_folders(path, err) && file_writer_open(&w, path, err);

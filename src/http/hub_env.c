@@ -89,6 +89,7 @@ hub *hub_open(const hub_options *o, gv_err *err) {
     h->offline = o->offline || is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE");
     h->offline_datasets = h->offline || is_true("HF_DATASETS_OFFLINE");
     h->parallel = o->parallel > 0 ? (o->parallel < MAX_PARALLEL ? o->parallel : MAX_PARALLEL) : DEFAULT_PARALLEL;
+    h->retries = o->retries;
     h->stop = o->stop;
     free(home);
     if (h->offline || http_url_check(h->endpoint, err)) return h;

@@ -64,7 +64,9 @@ static void work(fetch_job *f, http *web, gv_err *err) {
 static void *worker(void *ctx) {
     fetch_job *f = ctx;
     gv_err err = GV_ERR_INIT;
-    http *web = http_open(&(http_options){.ca_file = f->h->ca_file, .stopped = worker_stopped, .on_wait = worker_tells, .ctx = f}, &err);
+    http *web = http_open(
+        &(http_options){.ca_file = f->h->ca_file, .retries = f->h->retries, .stopped = worker_stopped, .on_wait = worker_tells, .ctx = f},
+        &err);
     if (web) work(f, web, &err);
     http_close(web);
     pthread_mutex_lock(&f->mutex);
@@ -130,7 +132,7 @@ static bool run_workers(fetch_job *f, hub_show *shower, void *ctx, gv_err *err) 
     for (size_t i = 0; i < n; i++) pthread_join(threads[i], NULL);
     const bool stopped = f->h->stop && *f->h->stop;
     if (stopped) f->err = (gv_err)GV_ERR_INIT, gv_fail(&f->err, GV_INTERRUPTED, -1, "interrupted");
-    if (n || !want) show(f, shower, ctx, start_us, true);
+    show(f, f->err.code ? NULL : shower, ctx, start_us, true); /* after a failure only what the workers had to say */
     free(threads);
     buf_fini(&f->notices);
     pthread_cond_destroy(&f->changed);

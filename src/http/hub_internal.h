@@ -14,7 +14,7 @@ enum { HUB_MAX_FILES = 500000, HUB_MAX_PAGES = 10000, HUB_MAX_PATH = 1024 };
 struct hub {
     char *endpoint, *token, *token_from, *cache, *ca_file;
     bool offline, offline_datasets;
-    int64_t parallel;
+    int64_t parallel, retries;
     const volatile sig_atomic_t *stop;
     http *web;  /* of the owning thread; NULL until it is needed */
     buf warned; /* the last X-HF-Warning */
@@ -58,6 +58,8 @@ void hub_cache_blob(const hub *h, const hub_repo *repo, const char *etag, buf *p
 void hub_cache_snapshot(const hub *h, const hub_repo *repo, const char *commit, const char *file, buf *path); /* file NULL: the folder */
 /* The commit that refs/REV holds (or REV itself); false without a message if the cache does not know it. */
 bool hub_cache_commit(const hub *h, const hub_repo *repo, char commit[41]);
+/* The same if there is a snapshot of it too. */
+bool hub_cache_has(const hub *h, const hub_repo *repo, char commit[41]);
 bool hub_cache_set_ref(const hub *h, const hub_repo *repo, const char *commit, gv_err *err) GV_MUST_USE;
 /* What a snapshot folder holds; an empty list if there is none. */
 bool hub_cache_walk(const hub *h, const hub_repo *repo, const char *commit, hub_list *l, gv_err *err) GV_MUST_USE;

@@ -252,9 +252,11 @@ bool hub_pick_globs(const hub_repo *repo, const hub_list *l, const char *const *
         for (size_t k = 0; k < n_globs && !matches; k++) matches = fnmatch(globs[k], l->files[i].path, 0) == 0;
         if (matches) pick(&out, i);
     }
-    *chosen = out.v;
-    *n = out.n;
-    if (out.n) return true;
+    if (out.n) {
+        *chosen = out.v;
+        *n = out.n;
+        return true;
+    }
     free(out.v);
     if (!n_globs) return gv_fail(err, GV_USAGE, -1, "%s has no files at revision %s", repo->id, repo->rev);
     return gv_fail(err, GV_USAGE, -1, "none of the %zu files of %s matches --include %s", l->n, repo->id, globs[0]);
