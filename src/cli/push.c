@@ -15,8 +15,13 @@
 typedef struct push_opts {
     const char *repo_type, *message;
     opt_list include, delete;
+    int64_t retries;
     bool make_private, dry_run, json, quiet;
 } push_opts;
+
+static void defaults(void *opts) {
+    ((push_opts *)opts)->retries = 5;
+}
 
 #define AT(field) offsetof(push_opts, field)
 
@@ -30,6 +35,7 @@ static const opt_def options[] = {
      NULL},
     {"message", 0, OPT_STRING, AT(message), "TEXT", NULL, 0, 0, "Of the commit (default: Upload with gavel)", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0, "Print what would be pushed, one line a file: bytes, path; send nothing", NULL},
+    {"retries", 0, OPT_INT, AT(retries), "N", NULL, 0, 100, "Tries after a failure that may pass (default: 5)", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", "Output"},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "Only warnings and errors", NULL},
     {0},
@@ -128,7 +134,7 @@ static void tell_result(const push_opts *o, const hub *h, const hub_repo *repo, 
 }
 
 static int push_to(const push_opts *o, const hub_repo *repo, const push_list *l, gv_err *err) {
-    hub *h = hub_open(&(hub_options){.stop = &cli_signal}, err);
+    hub *h = hub_open(&(hub_options){.retries = o->retries ? o->retries : -1, .stop = &cli_signal}, err);
     if (!h) return cli_fail(err);
     hub_push_result r;
     transfer_view view;
@@ -190,4 +196,5 @@ const opt_command command_push = {
     .max_args = 2,
     .run = run,
     .opts_size = sizeof(push_opts),
+    .defaults = defaults,
 };
