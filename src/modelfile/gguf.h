@@ -11,15 +11,17 @@
 #include "base/file.h"
 #include "base/str.h"
 
-/* A borrowed tensor: valid while its file is open.  Shape in GGUF order: ne[0] is the contiguous dimension (columns of a weight
- * matrix, i.e. its input width); ne[i] = 1 for i >= n_dims.  data holds n_bytes in file layout. */
+/* A borrowed tensor of any file, GGUF or safetensors: valid while its file is open.  Shape in GGUF order: ne[0] is the contiguous dimension
+ * (columns of a weight matrix, i.e. its input width); ne[i] = 1 for i >= n_dims.  data holds n_bytes in file layout.  rope_heads: see
+ * tensor_row in tensors.h; 0 in every GGUF. */
 typedef struct tensor_view {
-    const char *name; /* NUL-terminated, < 64 bytes */
+    const char *name; /* NUL-terminated; < 64 bytes in a GGUF */
     dtype type;
     uint32_t n_dims;
     int64_t ne[4];
     const uint8_t *data;
     size_t n_bytes;
+    uint32_t rope_heads; /* above 0: rows are stored in another order than they are numbered */
 } tensor_view;
 
 typedef enum gguf_type { /* GGUF metadata value types */
