@@ -18,7 +18,6 @@
 #define SAFETENSORS_MAX_NAME_BYTES   255
 #define SAFETENSORS_MAX_DIMS         4
 #define SAFETENSORS_MAX_SHARDS       1024
-#define SAFETENSORS_MAX_METADATA     10000 /* entries */
 
 #define SAFETENSORS_SINGLE "model.safetensors"
 #define SAFETENSORS_INDEX  "model.safetensors.index.json"
@@ -35,11 +34,14 @@ safetensors *safetensors_open_folder(const char *folder, gv_err *err) GV_MUST_US
 void safetensors_close(safetensors *s);
 
 /* Tensors of all shards, in byte order of their names.  F32, F16 and BF16 only.  A scalar has n_dims 0; a dimension may be 0 (then n_bytes
- * is 0 and data NULL). */
+ * is 0 and data must not be read). */
 size_t safetensors_count(const safetensors *s);
 const tensor_view *safetensors_at(const safetensors *s, size_t i);
 /* NULL if absent. */
 const tensor_view *safetensors_find(const safetensors *s, const char *name);
+
+/* The i of a view that safetensors_at or safetensors_find gave. */
+size_t safetensors_number(const safetensors *s, const tensor_view *v);
 
 /* The files, in byte order of their names. */
 size_t safetensors_n_files(const safetensors *s);
@@ -47,7 +49,5 @@ const char *safetensors_file_name(const safetensors *s, size_t file); /* without
 const file_map *safetensors_file_map(const safetensors *s, size_t file); /* NULL for memory */
 /* Which file holds tensor i. */
 size_t safetensors_file_of(const safetensors *s, size_t i);
-/* Entries of the files' __metadata__, e.g. "format"; false if there is none of this name. */
-bool safetensors_metadata(const safetensors *s, const char *key, sv *value);
 
 #endif

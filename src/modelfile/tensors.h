@@ -8,6 +8,7 @@
 #define GAVEL_MODELFILE_TENSORS_H
 
 #include "modelfile/gguf.h"
+#include "modelfile/hf_config.h"
 #include "modelfile/safetensors.h"
 
 typedef struct tensors tensors;
@@ -16,8 +17,8 @@ typedef struct tensors tensors;
 tensors *tensors_open(const char *path, gv_err *err) GV_MUST_USE;
 /* Over an open GGUF, which it takes. */
 tensors *tensors_from_gguf(gguf *g);
-/* Over the text of a config.json and open safetensors, which it takes, also on failure; `name` stands for the folder in messages. */
-tensors *tensors_from_hf(sv config, safetensors *s, const char *name, gv_err *err) GV_MUST_USE;
+/* Over the text of a config.json and open safetensors, which it takes, also on failure; `folder` stands in messages and names the model. */
+tensors *tensors_from_hf(sv config, safetensors *s, const char *folder, gv_err *err) GV_MUST_USE;
 void tensors_close(tensors *t);
 
 const char *tensors_path(const tensors *t);
@@ -25,13 +26,16 @@ bool tensors_is_folder(const tensors *t);
 /* The hyperparameters: the GGUF's own keys, or those made from config.json (then without tokenizer and tensors).  Always has
  * general.architecture. */
 const gguf *tensors_keys(const tensors *t);
-/* The folder's files; NULL for a GGUF. */
+/* The folder's files and configuration; NULL for a GGUF. */
 const safetensors *tensors_hf(const tensors *t);
+const hf_config *tensors_hf_config(const tensors *t);
 
 /* In the order of the GGUF, or for a folder in that of the layers. */
 size_t tensors_count(const tensors *t);
 const tensor_view *tensors_at(const tensors *t, size_t i);
 const tensor_view *tensors_find(const tensors *t, const char *name); /* NULL if absent */
+/* The i of a view that tensors_at or tensors_find gave. */
+size_t tensors_number(const tensors *t, const tensor_view *v);
 
 /* Row r (elements ne[0], or one element of a vector) of a tensor, as GGUF numbers rows.  With rope_heads the stored rows of each head are two
  * halves whose rows GGUF takes in turn, so that RoPE turns neighbours. */
