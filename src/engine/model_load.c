@@ -27,17 +27,17 @@ typedef struct pack_job {
 } pack_job;
 
 static int by_place_in_file(const void *a, const void *b) {
-    const uint8_t *x = ((const slice_run *)a)->part->tensor->data, *y = ((const slice_run *)b)->part->tensor->data;
+    const uint8_t *x = ((const slice_run *)a)->part->data, *y = ((const slice_run *)b)->part->data;
     return (x > y) - (x < y);
 }
 
 static void pack_slice(const model *m, const model_part *p, int64_t g0, int64_t g1) {
-    const tensor_view *t = p->tensor;
-    kern_pack(t->type, t->data, t->ne[1], t->ne[0], m->packed + p->at, g0, g1);
+    const kern_matrix *w = p->to;
+    kern_pack(w->type, p->data, w->rows, w->cols, m->packed + p->at, g0, g1);
     const file_map *map = gguf_map(m->file);
-    const size_t row_bytes = t->n_bytes / (size_t)t->ne[1];
+    const size_t row_bytes = p->n_bytes / (size_t)w->rows;
     if (map)
-        file_map_drop(map, (size_t)(t->data - map->p) + (size_t)g0 * KERN_GROUP * row_bytes, (size_t)(g1 - g0) * KERN_GROUP * row_bytes);
+        file_map_drop(map, (size_t)(p->data - map->p) + (size_t)g0 * KERN_GROUP * row_bytes, (size_t)(g1 - g0) * KERN_GROUP * row_bytes);
 }
 
 static void pack_slices(void *ctx, int64_t begin, int64_t end, int worker) {
