@@ -185,6 +185,7 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
                    .scale = f->scale,
                    .scratch = w->scores,
                    .scratch_stride = score_stride(f)};
+    const int64_t window = f->layer_index >= s->window_from_layer ? s->sliding_window : 0;
     int last_pos = 0;
     for (int t = t0; t < t0 + f->tokens_a_block && t < f->n_tokens && f->run_of[t] == run_index; t++) {
         last_pos = f->pos[t];
@@ -193,10 +194,10 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
             w->q[a.n_q] = f->q + at;
             w->out[a.n_q] = f->attn + at;
             w->n_keys[a.n_q] = last_pos + 1;
-            w->first[a.n_q] = s->sliding_window && last_pos + 1 > s->sliding_window ? last_pos + 1 - (int)s->sliding_window : 0;
+            w->first[a.n_q] = window && last_pos + 1 > window ? last_pos + 1 - (int)window : 0;
         }
     }
-    for (int p = 0; p <= last_pos / KERN_PAGE_TOKENS; p++) {
+    for (int p = w->first[0] / KERN_PAGE_TOKENS; p <= last_pos / KERN_PAGE_TOKENS; p++) { /* the first query's window begins first */
         w->k_page[p] = kv_page_k(f->kv, run->pages[p], f->layer_index, head_kv);
         w->v_page[p] = kv_page_v(f->kv, run->pages[p], f->layer_index, head_kv);
     }

@@ -49,16 +49,38 @@ static bool get_float(const gguf *g, const char *arch, const char *suffix, float
     return true;
 }
 
+/* The keys that llama.cpp's converter writes for YaRN.  yarn_attn_factor is the attention_factor of a config and stands for the inferred
+ * one, as in transformers; attn_factor comes on top of that, as in llama.cpp. */
+static bool read_yarn(const gguf *g, const char *arch, model_shape *s, gv_err *err) {
+    kern_yarn *y = &s->yarn;
+    int64_t original = s->ctx_train;
+    float inferred, own = 1, ext = 1, log_multiplier = 0;
+    y->beta_fast = 32, y->beta_slow = 1;
+    if (!get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &y->factor, err)) return false;
+    if (!get_int(g, arch, "rope.scaling.original_context_length", 1, INT32_MAX, false, &original, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_beta_fast", 1e-3f, 1e6f, false, &y->beta_fast, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_beta_slow", 1e-3f, 1e6f, false, &y->beta_slow, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_ext_factor", 1, 1, false, &ext, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_log_multiplier", 0, 0, false, &log_multiplier, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.attn_factor", 1e-3f, 1e3f, false, &own, err)) return false;
+    inferred = kern_yarn_attention(y->factor, 0, 0);
+    if (!get_float(g, arch, "rope.scaling.yarn_attn_factor", 1e-3f, 1e3f, false, &inferred, err)) return false;
+    y->original_ctx = (float)original;
+    s->rope_attention = inferred * own;
+    return true;
+}
+
 static bool read_scaling(const gguf *g, const char *arch, model_shape *s, gv_err *err) {
     char key[96];
     sv type = {0};
     bool found = false;
     model_key(key, arch, "rope.scaling.type");
     if (!gguf_get_string(g, key, &type, &found, err)) return false;
-    s->rope_divide = 1;
+    s->rope_divide = s->rope_attention = 1;
     if (!found || sv_is(type, "none")) return true;
+    if (sv_is(type, "yarn")) return read_yarn(g, arch, s, err);
     if (!sv_is(type, "linear"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"%s\": this version computes none, linear and llama3 (rope_freqs.weight)", key,
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s = \"%s\": expected none, linear or yarn (llama3 is tensor rope_freqs.weight)", key,
                        str_show(type).text);
     return get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &s->rope_divide, err);
 }

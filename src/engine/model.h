@@ -20,7 +20,10 @@ typedef struct model_shape {
     int64_t ctx_train; /* positions the model was trained for */
     float norm_eps, rope_theta;
     float rope_divide;      /* linear scaling: all frequencies divided by this; 1 = none */
+    kern_yarn yarn;         /* YaRN scaling; factor 0 = none */
+    float rope_attention;   /* cos and sin times this; 1 without YaRN */
     int64_t sliding_window; /* keys a query sees, itself included; 0 = all */
+    int window_from_layer;  /* layers below see all keys */
     kern_rope_kind rope;
 } model_shape;
 

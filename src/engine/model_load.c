@@ -82,12 +82,18 @@ void model_drop_weights(model *m) {
 
 /* ---- RoPE tables ---- */
 
+typedef struct rope_job {
+    model *m;
+    float inv_freq[KERN_MAX_ROT / 2];
+} rope_job;
+
 static void rope_rows(void *ctx, int64_t begin, int64_t end, int worker) {
-    model *m = ctx;
+    const rope_job *job = ctx;
+    model *m = job->m;
     const int half = m->shape.n_rot / 2;
     (void)worker;
     for (int64_t pos = begin * ROPE_ROWS; pos < end * ROPE_ROWS && pos < m->n_pos; pos += ROPE_ROWS)
-        kern_rope_table(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, pos, m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS,
+        kern_rope_table(job->inv_freq, m->shape.n_rot, m->shape.rope_attention, pos, m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS,
                         m->rope_cos + pos * half, m->rope_sin + pos * half);
 }
 
@@ -96,7 +102,10 @@ static bool make_rope_tables(model *m, pool *threads, gv_err *err) {
     m->rope_cos = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
     m->rope_sin = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
     if (!m->rope_cos || !m->rope_sin) return false;
-    pool_run(threads, rope_rows, m, (m->n_pos + ROPE_ROWS - 1) / ROPE_ROWS);
+    const kern_yarn *yarn = m->shape.yarn.factor > 0 ? &m->shape.yarn : NULL;
+    rope_job job = {.m = m};
+    kern_rope_frequencies(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, yarn, job.inv_freq);
+    pool_run(threads, rope_rows, &job, (m->n_pos + ROPE_ROWS - 1) / ROPE_ROWS);
     return true;
 }
 

@@ -156,6 +156,19 @@ static void add_has_the_bits_of_ref(void **state) {
     }
 }
 
+static void scale_add_is_one_fma_an_element(void **state) {
+    (void)state;
+    rng_seed(23);
+    EACH_SET(ops) for (size_t s = 0; s < N_ODD; s++) {
+        size_t n = (size_t)odd_sizes[s];
+        float w = rng_float(2.0f), *x = random_buffer(n, 2.0f), *y = random_buffer(n, 2.0f), *want = copy_buffer(y, n);
+        for (size_t i = 0; i < n; i++) want[i] = fmaf(w, x[i], want[i]);
+        ops->scale_add(y, w, x, (int64_t)n);
+        assert_same("scale_add", ops, want, y, n);
+        free(x), free(y), free(want);
+    }
+}
+
 static void silu_mul_has_the_bits_of_ref(void **state) {
     (void)state;
     static const float scales[] = {1e-30f, 1.0f, 10.0f, 120.0f, 1e30f};
@@ -576,6 +589,12 @@ static void exp_and_log_are_within_two_ulp_of_mpmath(void **state) {
     assert_true(kern_exp(-INFINITY) == 0 && kern_exp(1000) == HUGE_VAL && kern_exp(-1000) == 0 && isnan(kern_exp((double)NAN)));
 }
 
+static void plain_table(float theta, int n_rot, const float *divisor, int64_t n_pos, float *cos_out, float *sin_out) {
+    float inv_freq[KERN_MAX_ROT / 2];
+    kern_rope_frequencies(theta, n_rot, divisor, NULL, inv_freq);
+    kern_rope_table(inv_freq, n_rot, 1, 0, n_pos, cos_out, sin_out);
+}
+
 static void rope_tables_are_those_of_transformers(void **state) {
     (void)state;
     FILE *f = open_table("rope.txt");
@@ -591,7 +610,7 @@ static void rope_tables_are_those_of_transformers(void **state) {
             size_t size = (size_t)131072 * (size_t)(n_rot / 2) * sizeof(float);
             cos_table = malloc(size), sin_table = malloc(size);
             assert_true(cos_table && sin_table);
-            kern_rope_table((float)theta, n_rot, NULL, 0, 131072, cos_table, sin_table);
+            plain_table((float)theta, n_rot, NULL, 131072, cos_table, sin_table);
             have_theta = theta, have_rot = n_rot;
         }
         size_t at = (size_t)pos * (size_t)(n_rot / 2) + (size_t)i;
@@ -612,8 +631,8 @@ static void llama3_divisors_are_those_of_the_gguf_converter(void **state) {
     float divisor[16], cos_plain[16 * 3], sin_plain[16 * 3], cos_scaled[16 * 3], sin_scaled[16 * 3];
     kern_rope_llama3_divisors(5e5f, 32, 8, 1, 4, 128, divisor);
     for (int i = 0; i < 16; i++) assert_int_equal(bits(divisor[i]), bits(want[i]));
-    kern_rope_table(5e5f, 32, NULL, 0, 3, cos_plain, sin_plain);
-    kern_rope_table(5e5f, 32, divisor, 0, 3, cos_scaled, sin_scaled);
+    plain_table(5e5f, 32, NULL, 3, cos_plain, sin_plain);
+    plain_table(5e5f, 32, divisor, 3, cos_scaled, sin_scaled);
     assert_true(cos_plain[32] == cos_scaled[32] && sin_plain[33] == sin_scaled[33]); /* divisor 1 */
     assert_true(sin_scaled[32 + 15] < sin_plain[32 + 15] / 7.9f && sin_scaled[32 + 15] > sin_plain[32 + 15] / 8.1f);
 }
@@ -734,7 +753,7 @@ static void outputs_have_the_golden_hashes(void **state) {
         ops->silu_mul(y, x, 1001);
         h[H_SILU] = hash_bytes(HASH_START, y, 1001 * sizeof *y);
         float c[32 * 40], s[32 * 40];
-        kern_rope_table(1e6f, 64, NULL, 0, 40, c, s);
+        plain_table(1e6f, 64, NULL, 40, c, s);
         h[H_TABLE] = hash_bytes(hash_bytes(HASH_START, c, sizeof c), s, sizeof s);
         ops->rope(x, 5, 64, 64, KERN_ROPE_INTERLEAVED, c + 32 * 39, s + 32 * 39);
         h[H_ROPE] = hash_bytes(HASH_START, x, 320 * sizeof *x);
@@ -760,6 +779,7 @@ int main(void) {
         cmocka_unit_test(rmsnorm_has_the_bits_of_ref),
         cmocka_unit_test(rmsnorm_is_the_formula),
         cmocka_unit_test(add_has_the_bits_of_ref),
+        cmocka_unit_test(scale_add_is_one_fma_an_element),
         cmocka_unit_test(silu_mul_has_the_bits_of_ref),
         cmocka_unit_test(silu_is_exact_at_the_extremes),
         cmocka_unit_test(rope_has_the_bits_of_ref_and_leaves_the_rest),
