@@ -624,6 +624,63 @@ static void rope_tables_are_those_of_transformers(void **state) {
     assert_int_equal(n, 1152);
 }
 
+typedef struct scaling_case {
+    char kind[16];
+    double theta, factor, first, second, mscale, mscale_all, given, attention;
+    int n_rot, original, keep_fractions;
+} scaling_case;
+
+static void scaled_frequencies(const scaling_case *c, float *inv_freq, float *attention) {
+    const float theta = (float)c->theta, factor = (float)c->factor;
+    const kern_yarn yarn = {factor, (float)c->original, (float)c->first, (float)c->second, c->keep_fractions != 0};
+    float divisor[KERN_MAX_ROT / 2];
+    *attention = 1;
+    for (int i = 0; i < c->n_rot / 2; i++) divisor[i] = factor;
+    if (strcmp(c->kind, "yarn") == 0) {
+        *attention = c->given != 0 ? (float)c->given : kern_yarn_attention(factor, (float)c->mscale, (float)c->mscale_all);
+        kern_rope_frequencies(theta, c->n_rot, NULL, &yarn, inv_freq);
+        return;
+    }
+    if (strcmp(c->kind, "llama3") == 0)
+        kern_rope_llama3_divisors(theta, c->n_rot, factor, (float)c->first, (float)c->second, (float)c->original, divisor);
+    kern_rope_frequencies(theta, c->n_rot, divisor, NULL, inv_freq);
+}
+
+/* Linear and YaRN to the bit.  llama3 goes through the divisors that a GGUF stores, which adds three roundings to a frequency of the middle
+ * band: 3 * 2^-24, and a quarter for the roundings of the reference's own interpolation. */
+static void scaled_frequencies_are_those_of_transformers(void **state) {
+    (void)state;
+    FILE *f = open_table("rope_scaling.txt");
+    scaling_case c;
+    int n = 0;
+    for (; fscanf(f, "%15s %lf %d %lf %d %lf %lf %d %lf %lf %lf %la", c.kind, &c.theta, &c.n_rot, &c.factor, &c.original, &c.first, &c.second,
+                  &c.keep_fractions, &c.mscale, &c.mscale_all, &c.given, &c.attention) == 12;
+         n++) {
+        float inv_freq[KERN_MAX_ROT / 2], attention;
+        const double bound = strcmp(c.kind, "llama3") == 0 ? 4 * 0x1p-24 : 0;
+        scaled_frequencies(&c, inv_freq, &attention);
+        if (attention != (float)c.attention) fail_msg("case %d: attention factor %a, expected %a", n, (double)attention, c.attention);
+        for (int i = 0; i < c.n_rot / 2; i++) {
+            double want;
+            assert_int_equal(fscanf(f, "%la", &want), 1);
+            if (!(fabs((double)inv_freq[i] - want) <= bound * want))
+                fail_msg("case %d (%s), frequency %d: %a, expected %a", n, c.kind, i, (double)inv_freq[i], want);
+        }
+    }
+    fclose(f);
+    assert_int_equal(n, 12);
+}
+
+static void yarn_scales_cosines_and_sines(void **state) {
+    (void)state;
+    float inv_freq[8], c[2][8 * 5], s[2][8 * 5];
+    const kern_yarn yarn = {4, 128, 32, 1, false};
+    kern_rope_frequencies(1e6f, 16, NULL, &yarn, inv_freq);
+    kern_rope_table(inv_freq, 16, 1, 2, 5, c[0], s[0]);
+    kern_rope_table(inv_freq, 16, 1.25f, 2, 5, c[1], s[1]);
+    for (int i = 0; i < 8 * 5; i++) assert_true(c[1][i] == c[0][i] * 1.25f && s[1][i] == s[0][i] * 1.25f && c[0][i] != 0);
+}
+
 static void llama3_divisors_are_those_of_the_gguf_converter(void **state) {
     (void)state;
     /* rope_freqs.weight as llama.cpp's converter writes it for theta 5e5, 32 dimensions, factor 8, low 1, high 4, original length 128 */
@@ -797,6 +854,8 @@ int main(void) {
         cmocka_unit_test(expf_keeps_its_promises_at_the_edges),
         cmocka_unit_test(exp_and_log_are_within_two_ulp_of_mpmath),
         cmocka_unit_test(rope_tables_are_those_of_transformers),
+        cmocka_unit_test(scaled_frequencies_are_those_of_transformers),
+        cmocka_unit_test(yarn_scales_cosines_and_sines),
         cmocka_unit_test(llama3_divisors_are_those_of_the_gguf_converter),
         cmocka_unit_test(f16_converts_every_half_to_its_value),
         cmocka_unit_test(f32_to_f16_rounds_half_to_even_at_every_boundary),
