@@ -12,27 +12,40 @@
 #include "kern/kern.h"
 #include "modelfile/gguf.h"
 
+enum { MODEL_MAX_EXPERTS = 256 };
+
 typedef struct model_shape {
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_vocab;
+    int n_expert, n_expert_used; /* a layer's experts, each n_ff wide, and how many a token goes to; 0 = one dense block */
     int64_t ctx_train; /* positions the model was trained for */
     float norm_eps, rope_theta;
     float rope_divide;      /* linear scaling: all frequencies divided by this; 1 = none */
+    kern_yarn yarn;         /* YaRN scaling; factor 0 = none */
+    float rope_attention;   /* cos and sin times this; 1 without YaRN */
     int64_t sliding_window; /* keys a query sees, itself included; 0 = all */
+    int window_from_layer;  /* layers below see all keys */
     kern_rope_kind rope;
 } model_shape;
+
+typedef struct model_expert {
+    kern_matrix gate, up; /* [n_ff, n_embd] */
+    kern_matrix down;     /* [n_embd, n_ff] */
+} model_expert;
 
 typedef struct model_layer {
     float *attn_norm, *ffn_norm;        /* [n_embd] */
     kern_matrix attn_q, attn_k, attn_v; /* [n_head*head_dim, n_embd], [n_head_kv*head_dim, n_embd] twice */
     float *bias_q, *bias_k, *bias_v;    /* NULL without QKV bias */
     kern_matrix attn_output;            /* [n_embd, n_head*head_dim] */
-    kern_matrix ffn_gate, ffn_up;       /* [n_ff, n_embd] */
-    kern_matrix ffn_down;               /* [n_embd, n_ff] */
+    model_expert ffn;                   /* dense models */
+    kern_matrix router;                 /* [n_expert, n_embd], a float type */
+    model_expert *expert;               /* [n_expert], or NULL */
 } model_layer;
 
-/* A matrix to pack: from the tensor to the bytes at `at`. */
+/* A matrix to pack: from the rows at `data` to the bytes at `at`. */
 typedef struct model_part {
-    const tensor_view *tensor;
+    const uint8_t *data; /* of a tensor, or of one expert within one */
+    size_t n_bytes;
     kern_matrix *to;
     size_t at;
 } model_part;

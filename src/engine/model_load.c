@@ -27,17 +27,17 @@ typedef struct pack_job {
 } pack_job;
 
 static int by_place_in_file(const void *a, const void *b) {
-    const uint8_t *x = ((const slice_run *)a)->part->tensor->data, *y = ((const slice_run *)b)->part->tensor->data;
+    const uint8_t *x = ((const slice_run *)a)->part->data, *y = ((const slice_run *)b)->part->data;
     return (x > y) - (x < y);
 }
 
 static void pack_slice(const model *m, const model_part *p, int64_t g0, int64_t g1) {
-    const tensor_view *t = p->tensor;
-    kern_pack(t->type, t->data, t->ne[1], t->ne[0], m->packed + p->at, g0, g1);
+    const kern_matrix *w = p->to;
+    kern_pack(w->type, p->data, w->rows, w->cols, m->packed + p->at, g0, g1);
     const file_map *map = gguf_map(m->file);
-    const size_t row_bytes = t->n_bytes / (size_t)t->ne[1];
+    const size_t row_bytes = p->n_bytes / (size_t)w->rows;
     if (map)
-        file_map_drop(map, (size_t)(t->data - map->p) + (size_t)g0 * KERN_GROUP * row_bytes, (size_t)(g1 - g0) * KERN_GROUP * row_bytes);
+        file_map_drop(map, (size_t)(p->data - map->p) + (size_t)g0 * KERN_GROUP * row_bytes, (size_t)(g1 - g0) * KERN_GROUP * row_bytes);
 }
 
 static void pack_slices(void *ctx, int64_t begin, int64_t end, int worker) {
@@ -82,12 +82,18 @@ void model_drop_weights(model *m) {
 
 /* ---- RoPE tables ---- */
 
+typedef struct rope_job {
+    model *m;
+    float inv_freq[KERN_MAX_ROT / 2];
+} rope_job;
+
 static void rope_rows(void *ctx, int64_t begin, int64_t end, int worker) {
-    model *m = ctx;
+    const rope_job *job = ctx;
+    model *m = job->m;
     const int half = m->shape.n_rot / 2;
     (void)worker;
     for (int64_t pos = begin * ROPE_ROWS; pos < end * ROPE_ROWS && pos < m->n_pos; pos += ROPE_ROWS)
-        kern_rope_table(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, pos, m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS,
+        kern_rope_table(job->inv_freq, m->shape.n_rot, m->shape.rope_attention, pos, m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS,
                         m->rope_cos + pos * half, m->rope_sin + pos * half);
 }
 
@@ -96,7 +102,10 @@ static bool make_rope_tables(model *m, pool *threads, gv_err *err) {
     m->rope_cos = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
     m->rope_sin = gv_try_malloc(n, sizeof(float), "RoPE tables", err);
     if (!m->rope_cos || !m->rope_sin) return false;
-    pool_run(threads, rope_rows, m, (m->n_pos + ROPE_ROWS - 1) / ROPE_ROWS);
+    const kern_yarn *yarn = m->shape.yarn.factor > 0 ? &m->shape.yarn : NULL;
+    rope_job job = {.m = m};
+    kern_rope_frequencies(m->shape.rope_theta, m->shape.n_rot, m->rope_divisor, yarn, job.inv_freq);
+    pool_run(threads, rope_rows, &job, (m->n_pos + ROPE_ROWS - 1) / ROPE_ROWS);
     return true;
 }
 
