@@ -28,7 +28,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
+    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file or a Hugging Face folder"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
