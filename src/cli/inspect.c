@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 #include "cli/lines.h"
 #include "engine/model.h"
-#include "judge/run.h"
+#include "judge/known.h"
 #include "kern/kern.h"
 #include "tok/tok.h"
 
@@ -73,9 +73,12 @@ static bool put_tokenizer(const tensors *m, buf *out, gv_err *err) {
     else
         buf_add_str(out, "none");
     if (tok_eos(t) >= 0) buf_printf(out, ", EOS %s", str_show(tok_piece(t, tok_eos(t))).text);
-    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t), tok_chat_template(t).n == 0     ? "none"
-                                                                          : tensors_is_folder(m) ? "in the folder"
-                                                                                                 : "in the file");
+    if (tok_adds_bos(t) && sv_find(tok_chat_template(t), SV("bos_token"), 0) != SIZE_MAX)
+        buf_add_str(out, "; the chat template writes BOS too: one is used");
+    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t),
+               tok_chat_template(t).n == 0 ? "none"
+               : tensors_is_folder(m)      ? "in the folder"
+                                           : "in the file");
     tok_free(t);
     return true;
 }
@@ -106,6 +109,7 @@ static int inspect_model(const char *path, bool list) {
     }
     put_shape(m, &out);
     bool ok = put_tokenizer(m, &out, &err);
+    if (known_model_of(m)) known_model_print(known_model_of(m), &out);
     for (size_t i = 0; list && i < tensors_count(m); i++) put_tensor(tensors_at(m, i), &out);
     int code = ok ? EXIT_OK : cli_fail(&err);
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
@@ -261,7 +265,8 @@ const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail = "MODEL is a GGUF file or a Hugging Face folder: keys (of a folder: those made from its config.json), tensor types, shape, tokenizer, "
+    .detail = "MODEL is a GGUF file or a Hugging Face folder: keys (of a folder: those made from its config.json), tensor types, shape, "
+              "tokenizer, "
               "chat template. RUN is a journal (OUT.run): settings and rows "
               "(judgments, where a row has several) by status. "
               "--cpu tells which kernels are used here.",

@@ -4,6 +4,7 @@
 #include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "judge/known.h"
 
 typedef struct verify_opts {
     model_opts model;
@@ -50,6 +51,8 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     lo.kv = needs->kv;
     lo.weights = needs->weights;
     lo.ctx = needs->ctx;
+    const known_model *known = lo.model ? known_model_at(lo.model) : NULL;
+    if (known) lo.own_template = known->layout;
     if (lo.model) return lm_open(&lo, err);
     gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf or FOLDER", run_path);
     return NULL;

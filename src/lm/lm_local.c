@@ -113,8 +113,10 @@ static bool load_model(lm_local *l, const lm_options *o, const engine_options *e
     const model *m = l->m;
     const double seconds = (double)m->pack_us * 1e-6;
     log_msg(LOG_INFO, "%s: %zu MiB of weights %s in %.2f s (%.1f GB/s), ready in %.2f s", o->model, m->packed_bytes >> 20,
-            m->cached.p ? "from the cache, checked" : m->mix ? "quantised" : "repacked", seconds, (double)m->packed_bytes * 1e-9 / (seconds > 0 ? seconds : 1e-6),
-            (double)m->load_us * 1e-6);
+            m->cached.p ? "from the cache, checked"
+            : m->mix    ? "quantised"
+                        : "repacked",
+            seconds, (double)m->packed_bytes * 1e-9 / (seconds > 0 ? seconds : 1e-6), (double)m->load_us * 1e-6);
     return true;
 }
 
@@ -144,7 +146,8 @@ static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
     l->m = model_bind(file, mix, o->ctx, err);
     if (!l->m) return false;
     l->digest = start_digest(l->m->file);
-    l->chat = layout_open(l->t, o->chat_template, err);
+    const bool none = !o->chat_template && o->own_template && tok_chat_template(l->t).n == 0;
+    l->chat = layout_open(l->t, none ? o->own_template : o->chat_template, err);
     return l->chat != NULL;
 }
 
@@ -418,7 +421,8 @@ static void name_model(lm_local *l, const char *path) {
     sv name = {0};
     bool found = false;
     gv_err ignored = GV_ERR_INIT;
-    if (gguf_get_string(tensors_keys(l->m->file), "general.name", &name, &found, &ignored) && found && name.n > 0 && utf8_invalid_at(name) == SIZE_MAX) {
+    if (gguf_get_string(tensors_keys(l->m->file), "general.name", &name, &found, &ignored) && found && name.n > 0 &&
+        utf8_invalid_at(name) == SIZE_MAX) {
         snprintf(l->name, sizeof l->name, SV_FMT, SV_ARG(name));
         return;
     }
