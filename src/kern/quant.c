@@ -4,17 +4,10 @@
 
 #include "kern/quant_internal.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 bool quant_writes(dtype type) {
     return dtype_get((uint32_t)type) && type != DT_Q2_K && type != DT_Q3_K;
-}
-
-bool quant_importance_ok(const float *importance, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        if (!(importance[i] >= 0 && importance[i] <= __FLT_MAX__)) return false;
-    return true;
 }
 
 /* ---- packing: lane numbers are positions in the group ---- */
@@ -145,35 +138,4 @@ int64_t quant_row_with(kern_set set, dtype type, const float *x, const float *im
 
 int64_t quant_row(dtype type, const float *x, const float *importance, int64_t n, void *dst) {
     return quant_row_with(kern_best()->set, type, x, importance, n, dst);
-}
-
-typedef struct rows_job {
-    dtype type;
-    const float *x, *importance;
-    int64_t n;
-    uint8_t *dst;
-    size_t row_bytes;
-    _Atomic int64_t bad; /* lowest row * n + column that is not finite; INT64_MAX: none */
-} rows_job;
-
-static void do_rows(void *ctx, int64_t begin, int64_t end, int worker) {
-    rows_job *j = ctx;
-    (void)worker;
-    for (int64_t r = begin; r < end; r++) {
-        const int64_t at = quant_row(j->type, j->x + r * j->n, j->importance, j->n, j->dst + (size_t)r * j->row_bytes);
-        int64_t seen = atomic_load(&j->bad);
-        while (at >= 0 && r * j->n + at < seen && !atomic_compare_exchange_weak(&j->bad, &seen, r * j->n + at)) {
-        }
-    }
-}
-
-bool quant_rows(pool *threads, dtype type, const float *x, const float *importance, int64_t rows, int64_t n, void *dst, int64_t first_row,
-                gv_err *err) {
-    const dtype_info *info = dtype_get((uint32_t)type);
-    rows_job j = {type, x, importance, n, dst, (size_t)(n / info->block_elems) * info->block_bytes, INT64_MAX};
-    pool_run(threads, do_rows, &j, rows);
-    const int64_t bad = atomic_load(&j.bad);
-    if (bad == INT64_MAX) return true;
-    return gv_fail(err, GV_FORMAT, bad, "row %lld, column %lld: the value is not finite", (long long)(first_row + bad / n),
-                   (long long)(bad % n));
 }

@@ -7,24 +7,16 @@
 #define GAVEL_KERN_QUANT_H
 
 #include "base/dtype.h"
-#include "base/thread.h"
 #include "kern/kern.h"
 
 /* F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K; not Q2_K and Q3_K. */
 bool quant_writes(dtype type);
 
 /* One row: n elements, a multiple of the type's block, to dst (n / block_elems * block_bytes bytes, any alignment).  importance: NULL, or n
- * values, finite and >= 0 (quant_importance_ok).  F16 saturates at +-65504, and so do scales.  Returns -1, or the index of the first element that is
- * NaN or infinite (dst is then undefined).  Any thread; the floating-point mode must be the engine's (pool_run, kern_fp_enter). */
+ * values, finite and >= 0.  F16 saturates at +-65504, and so do scales.  Returns -1, or the index of the first element that is
+ * NaN or infinite (dst is then undefined).  Any thread; the floating-point mode must be the engine's (pool_run sets it; kern_fp_enter). */
 int64_t quant_row(dtype type, const float *x, const float *importance, int64_t n, void *dst) GV_MUST_USE;
 /* The same with the code of one kernel set, for tests and --kernels; a set without code of its own, or one this CPU lacks, gives ref's. */
 int64_t quant_row_with(kern_set set, dtype type, const float *x, const float *importance, int64_t n, void *dst) GV_MUST_USE;
-
-/* rows x n, split over the pool's threads; one importance for all rows.  `first_row` is added to the row number in the message.
- * GV_FORMAT "row R, column C: not finite". */
-bool quant_rows(pool *threads, dtype type, const float *x, const float *importance, int64_t rows, int64_t n, void *dst, int64_t first_row,
-                gv_err *err) GV_MUST_USE;
-
-bool quant_importance_ok(const float *importance, int64_t n);
 
 #endif
