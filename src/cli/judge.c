@@ -3,6 +3,7 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
+#include "judge/known.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static void defaults(void *opts) {
 
 static const opt_def options[] = {
     CLI_OPT_MODEL(judge_opts, model,
-                  "Evaluator model: a GGUF file, ORG/NAME[:QUANT][@REV] of the Hugging Face Hub, or an OpenAI-compatible server, "
+                  "Evaluator model: a GGUF file, a Hugging Face folder, ORG/NAME[:QUANT][@REV] of the Hub, or an OpenAI-compatible server, "
                   "http://HOST:PORT/v1[#NAME]"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
@@ -120,7 +121,7 @@ static bool parse_shard(const char *text, rows_options *rows, gv_err *err) {
 
 static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
     const bool raw = strcmp(o->prompt, "raw") == 0;
-    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
+    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
     if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
     if (o->samples > 1 && sampling_of(o).temperature == 0)
@@ -249,8 +250,11 @@ static int run_with(const judge_opts *o, run_spec *spec, const char *model_path)
     gv_err err = GV_ERR_INIT;
     progress_view view;
     run_summary sum;
+    const known_model *known = known_model_at(model_path);
     lm_options lo = cli_lm_options(&o->model);
     spec->model_path = lo.model = model_path;
+    if (known) lo.own_template = known->layout;
+    known_model_warn(known, spec, o->model.ctx);
     lm *model = lm_open(&lo, &err);
     if (!model) return cli_fail(&err);
     progress_init(&view, o->json, o->quiet);

@@ -3,7 +3,7 @@
 
 lm *lm_open(const lm_options *o, gv_err *err) {
     if (!o->model) {
-        gv_fail(err, GV_USAGE, -1, "no model given (--model FILE.gguf)");
+        gv_fail(err, GV_USAGE, -1, "no model given (--model FILE.gguf or FOLDER)");
         return NULL;
     }
 #ifdef GAVEL_TESTING
