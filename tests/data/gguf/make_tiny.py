@@ -160,7 +160,7 @@ def tiny_qwen2():
 
 
 def tiny_mixtral():
-    pieces = list("\u0120etaoinshr") + ["<s>", "</s>"]
+    pieces = list("\u0120etaoinsh") + ["in", "<s>", "</s>"]
     keys = shape_keys("llama", 1e6) + byte_level_keys("smollm", pieces, 2, ["i n"])
     keys += [
         key("llama.expert_count", U32, 2),
