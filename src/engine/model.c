@@ -91,7 +91,8 @@ static bool read_experts(const gguf *g, const model_arch *arch, model_shape *s, 
     if (!get_int(g, arch->name, "expert_count", 0, MODEL_MAX_EXPERTS, false, &n, err)) return false;
     if (n == 0) return true;
     if (!arch->experts_allowed)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s.expert_count = %lld: experts are supported for llama (Mixtral) only", arch->name, (long long)n);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s.expert_count = %lld: experts are supported for llama (Mixtral) only", arch->name,
+                       (long long)n);
     if (!get_int(g, arch->name, "expert_used_count", 1, n, true, &used, err)) return false;
     if (!get_int(g, arch->name, "expert_gating_func", 1, 1, false, &gating, err)) return false;
     s->n_expert = (int)n, s->n_expert_used = (int)used;
@@ -231,7 +232,9 @@ static bool bind_ffn(binder *b, int layer) {
         const char *kind;
         size_t member;
         bool from_ff;
-    } matrices[] = {{"gate", offsetof(model_expert, gate), false}, {"up", offsetof(model_expert, up), false}, {"down", offsetof(model_expert, down), true}};
+    } matrices[] = {{"gate", offsetof(model_expert, gate), false},
+                    {"up", offsetof(model_expert, up), false},
+                    {"down", offsetof(model_expert, down), true}};
     model_layer *l = &b->m->layer[layer];
     if (s->n_expert && !bind_router(b, layer)) return false;
     if (s->n_expert) l->expert = gv_xcalloc((size_t)s->n_expert, sizeof *l->expert);
@@ -267,8 +270,10 @@ static bool bind_layer(binder *b, const model_arch *arch, int i) {
         kern_matrix *to;
         int64_t rows, cols;
     } matrices[] = {
-        {"attn_q.weight", &l->attn_q, q, embd},      {"attn_k.weight", &l->attn_k, kv, embd},
-        {"attn_v.weight", &l->attn_v, kv, embd},     {"attn_output.weight", &l->attn_output, embd, q},
+        {"attn_q.weight", &l->attn_q, q, embd},
+        {"attn_k.weight", &l->attn_k, kv, embd},
+        {"attn_v.weight", &l->attn_v, kv, embd},
+        {"attn_output.weight", &l->attn_output, embd, q},
     };
     char name[64];
     for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++) {
@@ -336,7 +341,8 @@ static const model_arch *find_arch(const gguf *g, gv_err *err) {
     if (!gguf_get_string(g, "general.architecture", &name, NULL, err)) return NULL;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (sv_is(name, archs[i]->name)) return archs[i];
-    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"%s\" is not supported; llama (also Mistral and Mixtral) and qwen2 are", str_show(name).text);
+    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"%s\" is not supported; llama (also Mistral and Mixtral) and qwen2 are",
+            str_show(name).text);
     return NULL;
 }
 

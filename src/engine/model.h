@@ -17,7 +17,7 @@ enum { MODEL_MAX_EXPERTS = 256 };
 typedef struct model_shape {
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_vocab;
     int n_expert, n_expert_used; /* a layer's experts, each n_ff wide, and how many a token goes to; 0 = one dense block */
-    int64_t ctx_train; /* positions the model was trained for */
+    int64_t ctx_train;           /* positions the model was trained for */
     float norm_eps, rope_theta;
     float rope_divide;      /* linear scaling: all frequencies divided by this; 1 = none */
     kern_yarn yarn;         /* YaRN scaling; factor 0 = none */

@@ -93,8 +93,8 @@ static void rope_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     const int half = m->shape.n_rot / 2;
     (void)worker;
     for (int64_t pos = begin * ROPE_ROWS; pos < end * ROPE_ROWS && pos < m->n_pos; pos += ROPE_ROWS)
-        kern_rope_table(job->inv_freq, m->shape.n_rot, m->shape.rope_attention, pos, m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS,
-                        m->rope_cos + pos * half, m->rope_sin + pos * half);
+        kern_rope_table(job->inv_freq, m->shape.n_rot, m->shape.rope_attention, pos,
+                        m->n_pos - pos < ROPE_ROWS ? m->n_pos - pos : ROPE_ROWS, m->rope_cos + pos * half, m->rope_sin + pos * half);
 }
 
 static bool make_rope_tables(model *m, pool *threads, gv_err *err) {

@@ -394,12 +394,9 @@ static void quantised_files_are_as_good_as_llama_cpp_on_average(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_logits_are_the_reference),
-        cmocka_unit_test(llama3_logits_are_the_reference),
-        cmocka_unit_test(mistral_logits_are_the_reference),
-        cmocka_unit_test(qwen2_logits_are_the_reference),
-        cmocka_unit_test(mixtral_logits_are_the_reference),
-        cmocka_unit_test(quantised_files_are_as_good_as_llama_cpp_on_average),
+        cmocka_unit_test(llama_logits_are_the_reference),   cmocka_unit_test(llama3_logits_are_the_reference),
+        cmocka_unit_test(mistral_logits_are_the_reference), cmocka_unit_test(qwen2_logits_are_the_reference),
+        cmocka_unit_test(mixtral_logits_are_the_reference), cmocka_unit_test(quantised_files_are_as_good_as_llama_cpp_on_average),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

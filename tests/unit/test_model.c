@@ -19,14 +19,14 @@ typedef struct edit {
         double number;
         bool is_float;
     } set[6];
-    const char *split;            /* this merged tensor becomes one for each expert */
-    int split_skip;               /* without this one, if >= 0 */
-    bool keep_merged;             /* and the merged one stays */
-    const char *resize;           /* this tensor */
-    int64_t ne[3];                /* gets this shape, over the same data */
-    const char *requantise;       /* this tensor's type becomes Q8_0, its data zeros */
-    const char *zero;             /* tensors with this in their names become zeros */
-    int mute_from;              /* > 0: experts from this one on get a down matrix of zeros */
+    const char *split;      /* this merged tensor becomes one for each expert */
+    int split_skip;         /* without this one, if >= 0 */
+    bool keep_merged;       /* and the merged one stays */
+    const char *resize;     /* this tensor */
+    int64_t ne[3];          /* gets this shape, over the same data */
+    const char *requantise; /* this tensor's type becomes Q8_0, its data zeros */
+    const char *zero;       /* tensors with this in their names become zeros */
+    int mute_from;          /* > 0: experts from this one on get a down matrix of zeros */
 } edit;
 
 static void *to_free[4]; /* after the file is written */
@@ -167,7 +167,8 @@ static void counts_of_experts_that_lie_are_refused(void **s) {
     refused(&(edit){MIXTRAL, .set = {{"llama.expert_count", .number = 9}}}, GV_FORMAT,
             "tensor blk.0.ffn_gate_inp.weight: shape [64, 8], expected [64, 9]");
     refused(&(edit){MIXTRAL, .drop_key = "llama.expert_count"}, GV_FORMAT, "tensor blk.0.ffn_gate.weight is missing");
-    refused(&(edit){MIXTRAL, .set = {{"llama.expert_gating_func", .number = 2}}}, GV_FORMAT, "llama.expert_gating_func = 2, expected 1 to 1");
+    refused(&(edit){MIXTRAL, .set = {{"llama.expert_gating_func", .number = 2}}}, GV_FORMAT,
+            "llama.expert_gating_func = 2, expected 1 to 1");
     refused(&(edit){LLAMA, .set = {{"llama.expert_count", .number = 8}, {"llama.expert_used_count", .number = 2}}}, GV_FORMAT,
             "tensor blk.0.ffn_gate_inp.weight is missing");
     refused(&(edit){QWEN2, .set = {{"qwen2.expert_count", .number = 8}}}, GV_UNSUPPORTED,
@@ -269,17 +270,15 @@ static void scaling_that_is_not_computed_is_refused(void **s) {
     refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "longrope"}}}, GV_UNSUPPORTED,
             "llama.rope.scaling.type = \"longrope\": expected none, linear or yarn (llama3 is tensor rope_freqs.weight)");
     refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "yarn"}}}, GV_FORMAT, "key llama.rope.scaling.factor is missing");
-    refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "yarn"}, {"llama.rope.scaling.factor", .number = 0.5, .is_float = true}}}, GV_FORMAT,
-            "llama.rope.scaling.factor = 0.5, expected 1 to 1e+06");
-    refused(&(edit){LLAMA,
-                    .set = {{"llama.rope.scaling.type", "yarn"},
-                            {"llama.rope.scaling.factor", .number = 4, .is_float = true},
-                            {"llama.rope.scaling.yarn_log_multiplier", .number = 0.1, .is_float = true}}},
+    refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "yarn"}, {"llama.rope.scaling.factor", .number = 0.5, .is_float = true}}},
+            GV_FORMAT, "llama.rope.scaling.factor = 0.5, expected 1 to 1e+06");
+    refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "yarn"},
+                                   {"llama.rope.scaling.factor", .number = 4, .is_float = true},
+                                   {"llama.rope.scaling.yarn_log_multiplier", .number = 0.1, .is_float = true}}},
             GV_FORMAT, "llama.rope.scaling.yarn_log_multiplier = 0.1, expected 0 to 0");
-    refused(&(edit){LLAMA,
-                    .set = {{"llama.rope.scaling.type", "yarn"},
-                            {"llama.rope.scaling.factor", .number = 4, .is_float = true},
-                            {"llama.rope.scaling.original_context_length", .number = 0}}},
+    refused(&(edit){LLAMA, .set = {{"llama.rope.scaling.type", "yarn"},
+                                   {"llama.rope.scaling.factor", .number = 4, .is_float = true},
+                                   {"llama.rope.scaling.original_context_length", .number = 0}}},
             GV_FORMAT, "llama.rope.scaling.original_context_length = 0, expected 1 to 2147483647");
 }
 
@@ -287,12 +286,11 @@ static void scaling_that_is_not_computed_is_refused(void **s) {
 static void yarn_keys_reach_the_tables(void **s) {
     (void)s;
     gv_err err = GV_ERR_INIT;
-    const edit e = {LLAMA,
-                    .set = {{"llama.rope.scaling.type", "yarn"},
-                            {"llama.rope.scaling.factor", .number = 4, .is_float = true},
-                            {"llama.rope.scaling.original_context_length", .number = 128},
-                            {"llama.rope.scaling.yarn_beta_fast", .number = 16, .is_float = true},
-                            {"llama.rope.scaling.yarn_beta_slow", .number = 2, .is_float = true}}};
+    const edit e = {LLAMA, .set = {{"llama.rope.scaling.type", "yarn"},
+                                   {"llama.rope.scaling.factor", .number = 4, .is_float = true},
+                                   {"llama.rope.scaling.original_context_length", .number = 128},
+                                   {"llama.rope.scaling.yarn_beta_fast", .number = 16, .is_float = true},
+                                   {"llama.rope.scaling.yarn_beta_slow", .number = 2, .is_float = true}}};
     const kern_yarn want = {4, 128, 16, 2, false};
     float inv_freq[8], c[8 * 3], sn[8 * 3];
     pool *threads = pool_new(1, &err);
@@ -325,12 +323,17 @@ static float attention_factor(const edit *e) {
 
 static void the_attention_factor_is_inferred_given_or_raised(void **s) {
     (void)s;
-#define YARN {"llama.rope.scaling.type", "yarn"}, {"llama.rope.scaling.factor", .number = 4, .is_float = true}
+#define YARN                                                                                                                               \
+    {"llama.rope.scaling.type", "yarn"}, {                                                                                                 \
+        "llama.rope.scaling.factor", .number = 4, .is_float = true                                                                         \
+    }
     const float inferred = kern_yarn_attention(4, 0, 0); /* 0.1 ln 4 + 1 */
     assert_true(inferred == 0x1.237d38p+0f);
     assert_true(attention_factor(&(edit){LLAMA, .set = {YARN}}) == inferred);
-    assert_true(attention_factor(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.yarn_attn_factor", .number = 1.5, .is_float = true}}}) == 1.5f);
-    assert_true(attention_factor(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.attn_factor", .number = 2, .is_float = true}}}) == 2 * inferred);
+    assert_true(attention_factor(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.yarn_attn_factor", .number = 1.5, .is_float = true}}}) ==
+                1.5f);
+    assert_true(attention_factor(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.attn_factor", .number = 2, .is_float = true}}}) ==
+                2 * inferred);
     assert_true(attention_factor(&(edit){.from = LLAMA}) == 1);
 }
 
