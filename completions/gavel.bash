@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify bench --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify quantize bench --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -115,6 +115,14 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--rows --input --quiet --model --chat-template --threads --kernels --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    quantize)
+        case $prev in
+        --type) _gavel_files; return ;;
+        --imatrix) _gavel_files; return ;;
+        --threads|-t) return ;;
+        esac
+        options='--type --imatrix --requantize --threads --json --quiet --help'
         ;;
     bench)
         case $prev in

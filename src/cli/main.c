@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 const opt_command *const commands[] = {&command_judge,   &command_render, &command_parse,  &command_tokenize, &command_logits,
-                                       &command_inspect, &command_export, &command_verify, &command_bench};
+                                       &command_inspect, &command_export, &command_verify, &command_quantize, &command_bench};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 volatile sig_atomic_t cli_signal;
@@ -71,6 +71,7 @@ lm_options cli_lm_options(const model_opts *o) {
                         .max_batch = o->max_batch,
                         .ctx = o->ctx,
                         .memory_bytes = o->memory,
+                        .weights = o->weights,
                         .weights_cache = o->weights_cache,
                         .prompt_chunk = o->prompt_chunk,
                         .no_prefix_cache = o->no_prefix_cache};

@@ -50,11 +50,14 @@ static bool get_float(const gguf *g, const char *arch, const char *suffix, float
 }
 
 /* The keys that llama.cpp's converter writes for YaRN.  yarn_attn_factor is the attention_factor of a config and stands for the inferred
- * one, as in transformers; attn_factor comes on top of that, as in llama.cpp. */
+ * one, as in transformers; attn_factor comes on top of that, as in llama.cpp.  yarn_mscale, yarn_mscale_all_dim and yarn_truncate are
+ * gavel's own, for configs that have them. */
 static bool read_yarn(const gguf *g, const char *arch, model_shape *s, gv_err *err) {
     kern_yarn *y = &s->yarn;
     int64_t original = s->ctx_train;
-    float inferred, own = 1, ext = 1, log_multiplier = 0;
+    float mscale = 0, mscale_all_dim = 0, inferred, own = 1, ext = 1, log_multiplier = 0;
+    bool truncate = true, found;
+    char key[96];
     y->beta_fast = 32, y->beta_slow = 1;
     if (!get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &y->factor, err)) return false;
     if (!get_int(g, arch, "rope.scaling.original_context_length", 1, INT32_MAX, false, &original, err)) return false;
@@ -63,9 +66,16 @@ static bool read_yarn(const gguf *g, const char *arch, model_shape *s, gv_err *e
     if (!get_float(g, arch, "rope.scaling.yarn_ext_factor", 1, 1, false, &ext, err)) return false;
     if (!get_float(g, arch, "rope.scaling.yarn_log_multiplier", 0, 0, false, &log_multiplier, err)) return false;
     if (!get_float(g, arch, "rope.scaling.attn_factor", 1e-3f, 1e3f, false, &own, err)) return false;
-    inferred = kern_yarn_attention(y->factor, 0, 0);
+    if (!get_float(g, arch, "rope.scaling.yarn_mscale", 0, 1e3f, false, &mscale, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_mscale_all_dim", 0, 1e3f, false, &mscale_all_dim, err)) return false;
+    model_key(key, arch, "rope.scaling.yarn_truncate");
+    if (!gguf_get_bool(g, key, &truncate, &found, err)) return false;
+    inferred = kern_yarn_attention(y->factor, mscale, mscale_all_dim);
     if (!get_float(g, arch, "rope.scaling.yarn_attn_factor", 1e-3f, 1e3f, false, &inferred, err)) return false;
     y->original_ctx = (float)original;
+    y->keep_fractions = found && !truncate;
+    const float reach = y->original_ctx * y->factor; /* context_length may be that of before */
+    if (reach < (float)INT32_MAX && (int64_t)reach > s->ctx_train) s->ctx_train = (int64_t)reach;
     s->rope_attention = inferred * own;
     return true;
 }
@@ -140,13 +150,13 @@ typedef struct binder {
 } binder;
 
 static const tensor_view *find(binder *b, const char *name, bool required) {
-    const gguf *g = b->m->file;
-    const tensor_view *t = gguf_find_tensor(g, name);
+    const tensors *file = b->m->file;
+    const tensor_view *t = tensors_find(file, name);
     if (!t) {
         if (required) gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing", name);
         return NULL;
     }
-    b->used[t - gguf_tensor(g, 0)] = true; /* tensors are one array in file order */
+    b->used[tensors_number(file, t)] = true;
     return t;
 }
 
@@ -165,31 +175,69 @@ static bool bind_vector(binder *b, const char *name, bool required, int64_t n, f
         return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: type %s, expected F32, F16 or BF16", name, dtype_get(t->type)->name);
     *out = gv_try_malloc((size_t)n, sizeof(float), name, b->err);
     if (!*out) return false;
-    kern_dequant_row(t->type, t->data, *out, n);
+    for (int64_t i = 0; i < n; i++) kern_dequant_row(t->type, tensor_row(t, i), *out + i, 1); /* one at a time: rows may be turned */
     return true;
 }
 
-/* The index-th of n matrices of equal shape that a tensor holds: its place in the packed memory is behind the one before it. */
-static bool add_part(binder *b, const tensor_view *t, int index, int n, int64_t rows, int64_t cols, kern_matrix *out) {
-    model *m = b->m;
-    const char *name = t->name;
-    const size_t n_bytes = t->n_bytes / (size_t)n;
-    size_t group_bytes, total;
-    if (!kern_packed_size(t->type, rows, cols, &group_bytes, &total))
-        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", name,
-                       (long long)cols, dtype_get(t->type)->block_elems, dtype_get(t->type)->name);
-    *out = (kern_matrix){t->type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, group_bytes};
-    m->file_weight_bytes += n_bytes;
-    m->used[t->type] = true;
-    m->part[m->n_parts++] = (model_part){t->data + (size_t)index * n_bytes, n_bytes, out, m->packed_bytes};
-    if (total > SIZE_MAX - 63 || !gv_add_size(m->packed_bytes, (total + 63) & ~(size_t)63, &m->packed_bytes))
-        return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+/* The type a matrix will have. */
+static bool choose_type(binder *b, const tensor_view *t, dtype *type) {
+    const model_shape *s = &b->m->shape;
+    *type = t->type;
+    if (!b->m->mix || !quant_mix_touches(t->name, t->n_dims)) return true;
+    if (kern_act_kind_of(t->type) != KERN_ACT_F32)
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is %s: only F32, F16 and BF16 weights can be quantised to %s", t->name,
+                       dtype_get(t->type)->name, b->m->mix->name);
+    const quant_mix_model facts = {.n_layer = s->n_layer,
+                                   .n_expert = s->n_expert,
+                                   .tied = !tensors_find(b->m->file, "output.weight"),
+                                   .many_query_heads = s->n_head > s->n_head_kv};
+    *type = quant_mix_choose(b->m->mix, &facts, t->name, t->ne[0]);
     return true;
+}
+
+static bool take_room(binder *b, const char *name, size_t bytes) {
+    if (bytes <= SIZE_MAX - 63 && gv_add_size(b->m->packed_bytes, (bytes + 63) & ~(size_t)63, &b->m->packed_bytes)) return true;
+    return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+}
+
+/* The matrix that begins at first_row of a tensor: its place in the packed memory is behind the one before it. */
+static bool add_part(binder *b, const tensor_view *t, int64_t first_row, int64_t rows, int64_t cols, kern_matrix *out) {
+    model *m = b->m;
+    size_t group_bytes, total;
+    dtype type;
+    if (!choose_type(b, t, &type)) return false;
+    if (!kern_packed_size(type, rows, cols, &group_bytes, &total))
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", t->name,
+                       (long long)cols, dtype_get(type)->block_elems, dtype_get(type)->name);
+    *out = (kern_matrix){type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, group_bytes};
+    m->file_weight_bytes += (size_t)rows * ((size_t)cols / dtype_get(type)->block_elems * dtype_get(type)->block_bytes);
+    m->used[type] = true;
+    m->part[m->n_parts++] = (model_part){.from = t, .first_row = first_row, .to = out, .at = m->packed_bytes};
+    return take_room(b, t->name, total);
+}
+
+/* An untied embedding stays in the file, or is quantised into the packed memory: rows as in a file, for one is read at a time. */
+static bool bind_embedding(binder *b) {
+    model *m = b->m;
+    const model_shape *s = &m->shape;
+    const tensor_view *t = find(b, "token_embd.weight", true);
+    dtype type;
+    if (!t || !shape_is(b, t, s->n_embd, s->n_vocab) || !choose_type(b, t, &type)) return false;
+    m->embedding = t;
+    if (type == t->type) return true;
+    const size_t row_bytes = (size_t)s->n_embd / dtype_get(type)->block_elems * dtype_get(type)->block_bytes;
+    m->own = *t;
+    m->own.type = type;
+    m->own.n_bytes = row_bytes * (size_t)s->n_vocab;
+    m->embedding = &m->own;
+    m->own_rows = (kern_matrix){type, s->n_vocab, s->n_embd, (s->n_vocab + KERN_GROUP - 1) / KERN_GROUP, NULL, KERN_GROUP * row_bytes};
+    m->part[m->n_parts++] = (model_part){.from = t, .to = &m->own_rows, .rows_only = true, .at = m->packed_bytes};
+    return take_room(b, t->name, m->own.n_bytes);
 }
 
 static bool bind_matrix(binder *b, const char *name, int64_t rows, int64_t cols, kern_matrix *out) {
     const tensor_view *t = find(b, name, true);
-    return t && shape_is(b, t, cols, rows) && add_part(b, t, 0, 1, rows, cols, out);
+    return t && shape_is(b, t, cols, rows) && add_part(b, t, 0, rows, cols, out);
 }
 
 /* One kind of matrix of all experts of a layer: one tensor for all, or one for each as files of 2023 have them. */
@@ -200,9 +248,9 @@ static bool bind_experts(binder *b, int layer, const char *kind, int64_t rows, i
     snprintf(merged, sizeof merged, "blk.%d.ffn_%s_exps.weight", layer, kind);
     snprintf(single, sizeof single, "blk.%d.ffn_%s.0.weight", layer, kind);
     const tensor_view *t = find(b, merged, false);
-    if (t && gguf_find_tensor(b->m->file, single))
+    if (t && tensors_find(b->m->file, single))
         return gv_fail(b->err, GV_FORMAT, -1, "tensors %s and %s: expected one of the two", merged, single);
-    if (!t && !gguf_find_tensor(b->m->file, single))
+    if (!t && !tensors_find(b->m->file, single))
         return gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing, and so is %s", merged, single);
     if (t && (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n || t->ne[3] != 1))
         return gv_fail(b->err, GV_FORMAT, -1, "tensor %s: shape [%lld, %lld, %lld], expected [%lld, %lld, %d]", merged, (long long)t->ne[0],
@@ -210,7 +258,7 @@ static bool bind_experts(binder *b, int layer, const char *kind, int64_t rows, i
     for (int i = 0; i < n; i++) {
         kern_matrix *to = (kern_matrix *)((char *)&e[i] + member);
         snprintf(single, sizeof single, "blk.%d.ffn_%s.%d.weight", layer, kind, i);
-        if (!(t ? add_part(b, t, i, n, rows, cols, to) : bind_matrix(b, single, rows, cols, to))) return false;
+        if (!(t ? add_part(b, t, i * rows, rows, cols, to) : bind_matrix(b, single, rows, cols, to))) return false;
     }
     return true;
 }
@@ -290,11 +338,8 @@ static bool bind_layer(binder *b, const model_arch *arch, int i) {
 static bool bind_model(binder *b, const model_arch *arch) {
     model *m = b->m;
     const model_shape *s = &m->shape;
-    bool tied = !gguf_find_tensor(m->file, "output.weight");
-    if (!tied) {
-        m->embedding = find(b, "token_embd.weight", true);
-        if (!m->embedding || !shape_is(b, m->embedding, s->n_embd, s->n_vocab)) return false;
-    }
+    bool tied = !tensors_find(m->file, "output.weight");
+    if (!tied && !bind_embedding(b)) return false;
     if (!bind_matrix(b, tied ? "token_embd.weight" : "output.weight", s->n_vocab, s->n_embd, &m->output)) return false;
     if (!bind_vector(b, "output_norm.weight", true, s->n_embd, &m->output_norm)) return false;
     if (!bind_vector(b, "rope_freqs.weight", false, s->n_rot / 2, &m->rope_divisor)) return false;
@@ -304,9 +349,9 @@ static bool bind_model(binder *b, const model_arch *arch) {
 }
 
 static bool check_all_used(binder *b) {
-    for (size_t i = 0; i < gguf_n_tensors(b->m->file); i++)
+    for (size_t i = 0; i < tensors_count(b->m->file); i++)
         if (!b->used[i])
-            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that architecture %s uses", gguf_tensor(b->m->file, i)->name,
+            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that architecture %s uses", tensors_at(b->m->file, i)->name,
                            b->m->arch);
     return true;
 }
@@ -318,6 +363,8 @@ static bool check_divisors(model *m, gv_err *err) {
     for (int i = 0; m->rope_divisor && i < n; i++)
         if (!(m->rope_divisor[i] > 0 && m->rope_divisor[i] < 1e9f))
             return gv_fail(err, GV_FORMAT, i, "tensor rope_freqs.weight: value %g at %d, expected above 0", (double)m->rope_divisor[i], i);
+    if (m->rope_divisor && m->shape.yarn.factor > 0)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "tensor rope_freqs.weight and rope.scaling.type = \"yarn\": expected one of the two");
     if (m->shape.rope_divide == 1) return true;
     if (!m->rope_divisor) {
         m->rope_divisor = gv_xmalloc((size_t)n * sizeof(float));
@@ -327,8 +374,23 @@ static bool check_divisors(model *m, gv_err *err) {
     return true;
 }
 
-static bool read_vocab_size(const gguf *g, model_shape *s, gv_err *err) {
-    const tensor_view *t = gguf_find_tensor(g, "token_embd.weight");
+/* Which layers have the window: those that attention.sliding_window_pattern names, or all. */
+static bool read_windows(model *m, gv_err *err) {
+    gguf_array pattern;
+    bool found = false;
+    char key[96];
+    model_key(key, m->arch, "attention.sliding_window_pattern");
+    if (!gguf_get_array(tensors_keys(m->file), key, GGUF_BOOL, &pattern, &found, err)) return false;
+    if (found && pattern.n != (uint64_t)m->shape.n_layer)
+        return gv_fail(err, GV_FORMAT, -1, "%s has %llu values, expected %d, one a layer", key, (unsigned long long)pattern.n,
+                       m->shape.n_layer);
+    for (int i = 0; i < m->shape.n_layer; i++)
+        if (!found || pattern.p[i]) m->layer[i].window = m->shape.sliding_window;
+    return true;
+}
+
+static bool read_vocab_size(const tensors *file, model_shape *s, gv_err *err) {
+    const tensor_view *t = tensors_find(file, "token_embd.weight");
     if (!t) return gv_fail(err, GV_FORMAT, -1, "tensor token_embd.weight is missing");
     if (t->ne[1] < 1 || t->ne[1] > MAX_VOCAB)
         return gv_fail(err, GV_LIMIT, -1, "tensor token_embd.weight: %lld rows, expected 1 to %d", (long long)t->ne[1], MAX_VOCAB);
@@ -346,21 +408,23 @@ static const model_arch *find_arch(const gguf *g, gv_err *err) {
     return NULL;
 }
 
-static const model_arch *read_model(const gguf *g, model_shape *s, gv_err *err) {
-    const model_arch *arch = find_arch(g, err);
-    return arch && read_vocab_size(g, s, err) && read_shape(g, arch, s, err) ? arch : NULL;
+static const model_arch *read_model(const tensors *file, model_shape *s, gv_err *err) {
+    const gguf *keys = tensors_keys(file);
+    const model_arch *arch = find_arch(keys, err);
+    return arch && read_vocab_size(file, s, err) && read_shape(keys, arch, s, err) ? arch : NULL;
 }
 
-const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) {
+const char *model_read_shape(const tensors *file, model_shape *s, gv_err *err) {
     *s = (model_shape){0};
-    const model_arch *arch = read_model(g, s, err);
+    const model_arch *arch = read_model(file, s, err);
     return arch ? arch->name : NULL;
 }
 
-model *model_bind(gguf *file, int64_t n_pos, gv_err *err) {
+model *model_bind(tensors *file, const quant_mix *mix, int64_t n_pos, gv_err *err) {
     model *m = gv_xcalloc(1, sizeof *m);
     binder b = {.m = m, .err = err};
     m->file = file;
+    m->mix = mix;
     const model_arch *arch = read_model(file, &m->shape, err);
     if (!arch) goto fail;
     snprintf(m->arch, sizeof m->arch, "%s", arch->name);
@@ -368,28 +432,37 @@ model *model_bind(gguf *file, int64_t n_pos, gv_err *err) {
     if (m->n_pos > MAX_POSITIONS) m->n_pos = MAX_POSITIONS;
     m->layer = gv_xcalloc((size_t)m->shape.n_layer, sizeof *m->layer);
     const size_t experts = m->shape.n_expert ? (size_t)m->shape.n_expert : 1;
-    m->part = gv_xcalloc((size_t)m->shape.n_layer * (5 + 3 * experts) + 1, sizeof *m->part); /* q, k, v, output, router; output.weight */
-    b.used = gv_xcalloc(gguf_n_tensors(m->file) + 1, sizeof *b.used);
-    if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err)) goto fail;
+    m->part = gv_xcalloc((size_t)m->shape.n_layer * (5 + 3 * experts) + 2,
+                         sizeof *m->part); /* q, k, v, output, router; the two of the vocabulary */
+    b.used = gv_xcalloc(tensors_count(m->file) + 1, sizeof *b.used);
+    if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err) || !read_windows(m, err)) goto fail;
     free(b.used);
     return m;
 fail:
     free(b.used);
-    gv_context(err, "%s", gguf_path(file));
+    gv_context(err, "%s", tensors_path(file));
     model_free(m);
     return NULL;
 }
 
-model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
-    model *m = model_bind(file, n_pos, err);
+size_t model_mapped_bytes(const model *m) {
+    return m->embedding && m->embedding != &m->own ? m->embedding->n_bytes : 0;
+}
+
+model *model_open(tensors *file, const quant_mix *mix, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    model *m = model_bind(file, mix, n_pos, err);
     if (!m) return NULL;
     if (memory_bytes > 0 && m->packed_bytes > (size_t)memory_bytes)
-        gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", gguf_path(file), m->packed_bytes >> 20,
+        gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", tensors_path(file), m->packed_bytes >> 20,
                 (long long)(memory_bytes >> 20));
     else if (model_load(m, &(model_load_options){.threads = threads}, err))
         return m;
     model_free(m);
     return NULL;
+}
+
+model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    return model_open(tensors_from_gguf(file), NULL, n_pos, memory_bytes, threads, err);
 }
 
 void model_free(model *m) {
@@ -405,7 +478,7 @@ void model_free(model *m) {
     free(m->rope_cos);
     free(m->rope_sin);
     model_drop_weights(m);
-    gguf_close(m->file);
+    tensors_close(m->file);
     free(m);
 }
 
@@ -414,4 +487,5 @@ void model_weight_types(const model *m, char *out, size_t n) {
     out[0] = 0;
     for (int t = 0; t < DT_COUNT; t++)
         if (m->used[t] && at < n) at += (size_t)snprintf(out + at, n - at, "%s%s", at ? "+" : "", dtype_get((uint32_t)t)->name);
+    if (m->mix && at < n) snprintf(out + at, n - at, "(%s)", m->mix->name);
 }

@@ -25,8 +25,10 @@ typedef struct edit {
     const char *resize;     /* this tensor */
     int64_t ne[3];          /* gets this shape, over the same data */
     const char *requantise; /* this tensor's type becomes Q8_0, its data zeros */
-    const char *zero;       /* tensors with this in their names become zeros */
-    int mute_from;          /* > 0: experts from this one on get a down matrix of zeros */
+    int pattern;            /* > 0: the window is in layers from this number - 1 on, of pattern_n */
+    int pattern_n;
+    const char *zero; /* tensors with this in their names become zeros */
+    int mute_from;    /* > 0: experts from this one on get a down matrix of zeros */
 } edit;
 
 static void *to_free[4]; /* after the file is written */
@@ -99,6 +101,9 @@ static const char *edited(const edit *e) {
         else
             gguf_out_u32(out, e->set[i].key, (uint32_t)e->set[i].number);
     }
+    bool has[8] = {false};
+    for (int i = e->pattern - 1; e->pattern && i < e->pattern_n; i++) has[i] = true;
+    if (e->pattern) gguf_out_bools(out, "llama.attention.sliding_window_pattern", has, (size_t)e->pattern_n);
     for (size_t i = 0; i < gguf_n_tensors(g); i++) write_tensor(out, gguf_tensor(g, i), e);
     snprintf(path, sizeof path, "%s/gavel-model-%d.gguf", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
     if (!gguf_out_write(out, path, &err)) fail_msg("%s", err.msg);
@@ -113,7 +118,7 @@ static void refused(const edit *e, gv_code code, const char *message) {
     const char *path = edited(e);
     gguf *g = gguf_open(path, &err);
     if (!g) fail_msg("%s", err.msg);
-    model *m = model_bind(g, 0, &err);
+    model *m = model_bind(tensors_from_gguf(g), NULL, 0, &err);
     remove(path);
     if (m) fail_msg("not refused; expected: %s", message);
     const char *said = strstr(err.msg, ".gguf: ");
@@ -246,6 +251,23 @@ static void a_window_hides_what_is_older(void **s) {
     free(wide);
 }
 
+/* Of the 3 layers the last alone, all, and none of them has the window. */
+static void the_pattern_says_which_layers_have_the_window(void **s) {
+    (void)s;
+#define WINDOW .set = { {"llama.attention.sliding_window", .number = 40} }
+    float *all = logits_of_edit(&(edit){LLAMA, WINDOW}), *none = logits_of(LLAMA, kern_best()->set, 0, 2);
+    float *every = logits_of_edit(&(edit){LLAMA, WINDOW, .pattern = 1, .pattern_n = 3});
+    float *last = logits_of_edit(&(edit){LLAMA, WINDOW, .pattern = 3, .pattern_n = 3});
+    float *no = logits_of_edit(&(edit){LLAMA, WINDOW, .pattern = 4, .pattern_n = 3});
+    agree_until(all, every, N_IDS);
+    agree_until(none, no, N_IDS);
+    agree_until(none, last, 40);
+    agree_until(all, last, 40);
+    free(all), free(none), free(every), free(last), free(no);
+    refused(&(edit){LLAMA, WINDOW, .pattern = 1, .pattern_n = 4}, GV_FORMAT,
+            "llama.attention.sliding_window_pattern has 4 values, expected 3, one a layer");
+}
+
 static void a_window_is_the_same_for_every_kernel_set_and_chunk(void **s) {
     (void)s;
     const edit e = {LLAMA, .set = {{"llama.attention.sliding_window", .number = 45}}};
@@ -313,10 +335,10 @@ static float attention_factor(const edit *e) {
     gv_err err = GV_ERR_INIT;
     model_shape shape;
     const char *path = edited(e);
-    gguf *g = gguf_open(path, &err);
-    assert_non_null(g);
-    if (!model_read_shape(g, &shape, &err)) fail_msg("%s", err.msg);
-    gguf_close(g);
+    tensors *t = tensors_open(path, &err);
+    assert_non_null(t);
+    if (!model_read_shape(t, &shape, &err)) fail_msg("%s", err.msg);
+    tensors_close(t);
     remove(path);
     return shape.rope_attention;
 }
@@ -334,7 +356,32 @@ static void the_attention_factor_is_inferred_given_or_raised(void **s) {
                 1.5f);
     assert_true(attention_factor(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.attn_factor", .number = 2, .is_float = true}}}) ==
                 2 * inferred);
+    assert_true(attention_factor(&(edit){LLAMA, .set = {YARN,
+                                                        {"llama.rope.scaling.yarn_mscale", .number = 0.5, .is_float = true},
+                                                        {"llama.rope.scaling.yarn_mscale_all_dim", .number = 1, .is_float = true}}}) ==
+                kern_yarn_attention(4, 0.5f, 1));
     assert_true(attention_factor(&(edit){.from = LLAMA}) == 1);
+}
+
+/* The context that YaRN reaches is original times factor, where context_length is smaller. */
+static void yarn_reaches_further_than_the_original_context(void **s) {
+    (void)s;
+    const struct {
+        int original;
+        int64_t reach;
+    } cases[] = {{512, 2048}, {128, 1024}, {1024, 4096}}; /* context_length is 1024 */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gv_err err = GV_ERR_INIT;
+        model_shape shape;
+        const char *path =
+            edited(&(edit){LLAMA, .set = {YARN, {"llama.rope.scaling.original_context_length", .number = cases[i].original}}});
+        tensors *t = tensors_open(path, &err);
+        assert_non_null(t);
+        if (!model_read_shape(t, &shape, &err)) fail_msg("%s", err.msg);
+        assert_int_equal(shape.ctx_train, cases[i].reach);
+        tensors_close(t);
+        remove(path);
+    }
 }
 
 static void linear_scaling_by_the_key_is_that_by_the_tensor(void **s) {
@@ -359,10 +406,12 @@ int main(void) {
         cmocka_unit_test(more_experts_used_are_other_logits),
         cmocka_unit_test(ties_of_the_router_go_to_the_lowest_numbers),
         cmocka_unit_test(a_window_hides_what_is_older),
+        cmocka_unit_test(the_pattern_says_which_layers_have_the_window),
         cmocka_unit_test(a_window_is_the_same_for_every_kernel_set_and_chunk),
         cmocka_unit_test(scaling_that_is_not_computed_is_refused),
         cmocka_unit_test(yarn_keys_reach_the_tables),
         cmocka_unit_test(the_attention_factor_is_inferred_given_or_raised),
+        cmocka_unit_test(yarn_reaches_further_than_the_original_context),
         cmocka_unit_test(linear_scaling_by_the_key_is_that_by_the_tensor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
