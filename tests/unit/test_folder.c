@@ -246,25 +246,25 @@ static model *load(tensors *file, const quant_mix *mix, pool *threads) {
 }
 
 /* The folder's tensors quantised beforehand, as a GGUF in memory. */
-static gguf *quantised_gguf(const tensors *t, const quant_mix *mix, pool *threads, buf *bytes) {
+static gguf *quantised_gguf(const tensors *t, const quant_mix *mix, buf *bytes) {
     gv_err err = GV_ERR_INIT;
     gguf_out *o = gguf_out_new();
     const size_t n = tensors_count(t);
     uint8_t **data = calloc(n, sizeof *data);
     for (size_t i = 0; i < gguf_n_keys(tensors_keys(t)); i++) gguf_out_copy_key(o, tensors_keys(t), i);
-    uint32_t layers = 0, experts = 0, heads = 0, heads_kv = 0;
     const hf_config *c = tensors_hf_config(t);
-    layers = (uint32_t)c->layers, experts = (uint32_t)c->experts, heads = (uint32_t)c->heads, heads_kv = (uint32_t)c->heads_kv;
-    const quant_mix_model facts = {(int)layers, (int)experts, c->tied, heads > heads_kv, false};
+    const quant_mix_model facts = {(int)c->layers, (int)c->experts, c->tied, c->heads > c->heads_kv, false};
     for (size_t i = 0; i < n; i++) {
         tensor_view v = *tensors_at(t, i);
         const int64_t rows = v.n_dims > 1 ? v.ne[1] : v.ne[0], cols = v.n_dims > 1 ? v.ne[0] : 1;
         const dtype type = quant_mix_touches(v.name, v.n_dims) ? quant_mix_choose(mix, &facts, v.name, cols) : v.type;
         const size_t row_bytes = (size_t)cols / dtype_get(type)->block_elems * dtype_get(type)->block_bytes;
-        float *x = malloc((size_t)(rows * cols) * sizeof *x);
+        float *x = malloc((size_t)cols * sizeof *x);
         data[i] = malloc((size_t)rows * row_bytes);
-        for (int64_t r = 0; r < rows; r++) kern_dequant_row(v.type, tensor_row(&v, r), x + r * cols, cols);
-        if (!quant_rows(threads, type, x, NULL, rows, cols, data[i], 0, &err)) fail_msg("%s", err.msg);
+        for (int64_t r = 0; r < rows; r++) {
+            kern_dequant_row(v.type, tensor_row(&v, r), x, cols);
+            assert_int_equal(quant_row(type, x, NULL, cols, data[i] + (size_t)r * row_bytes), -1);
+        }
         free(x);
         v.type = type, v.data = data[i], v.n_bytes = (size_t)rows * row_bytes, v.rope_heads = 0;
         gguf_out_tensor(o, &v);
@@ -284,7 +284,7 @@ static void same_bytes(const char *folder, const char *type, pool *threads, pool
     const quant_mix *mix = quant_mix_by_name(type, &err);
     tensors *source = tensors_open(folder, &err);
     if (!source || !mix) fail_msg("%s", err.msg);
-    model *before = load(tensors_from_gguf(quantised_gguf(source, mix, threads, &bytes)), NULL, threads);
+    model *before = load(tensors_from_gguf(quantised_gguf(source, mix, &bytes)), NULL, threads);
     model *loading = load(tensors_open(folder, &err), mix, threads), *alone = load(tensors_open(folder, &err), mix, one);
     assert_int_equal(loading->n_parts, before->n_parts + (loading->embedding == &loading->own));
     for (size_t i = 0, k = 0; i < loading->n_parts; i++) {
