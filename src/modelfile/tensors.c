@@ -68,7 +68,8 @@ static tensors *open_folder(const char *path, gv_err *err) {
     buf config = {0};
     t->path = gv_xstrdup(path);
     buf_printf(&config, "%s/" CONFIG_NAME, path);
-    bool ok = file_map_open(&t->config, config.p, err);
+    bool ok = file_exists(config.p) || gv_fail(err, GV_IO, -1, "%s: no " CONFIG_NAME " in it, so it is no model folder", path);
+    ok = ok && file_map_open(&t->config, config.p, err);
     if (ok && t->config.n > HF_MAX_CONFIG_BYTES)
         ok = gv_fail(err, GV_LIMIT, -1, "%s: %zu bytes, the cap is %d", config.p, t->config.n, HF_MAX_CONFIG_BYTES);
     ok = ok && (t->hf = safetensors_open_folder(path, err)) != NULL;

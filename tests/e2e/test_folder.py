@@ -103,7 +103,7 @@ def a_run_records_what_its_weights_were_quantised_to(_):
 def wrong_folders_and_types_are_refused(_):
     os.mkdir("empty")
     shutil.copytree(hf("llama"), "broken")
-    refusals = [(["empty"], "cannot open empty/config.json: No such file or directory"),
+    refusals = [(["empty"], "empty: no config.json in it, so it is no model folder"),
                 ([hf("llama"), "--weights", "q4k"], "--weights: unknown type q4k; did you mean q4_k?"),
                 ([gguf("llama", "Q8_0"), "--weights", "q4_k"], "only F32, F16 and BF16 weights can be quantised to q4_k")]
     for args, message in refusals:

@@ -336,8 +336,8 @@ static void what_the_writer_writes_reads_back(void **state) {
     gguf_out_f32s(o, "scores", scores, 2);
     gguf_out_i32s(o, "kinds", kinds, 3);
     gguf_out_i32s(o, "nothing", NULL, 0);
-    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 2, {3, 2, 1, 1}, (const uint8_t *)data, 24});
-    gguf_out_tensor(o, &(tensor_view){"v", DT_F32, 1, {6, 1, 1, 1}, (const uint8_t *)data, 24});
+    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 2, {3, 2, 1, 1}, (const uint8_t *)data, 24, 0});
+    gguf_out_tensor(o, &(tensor_view){"v", DT_F32, 1, {6, 1, 1, 1}, (const uint8_t *)data, 24, 0});
     buf b = {0};
     gv_err err = GV_ERR_INIT;
     assert_true(gguf_out_bytes(o, &b, &err));
@@ -382,11 +382,11 @@ static void the_writer_refuses_what_the_reader_would(void **state) {
     gguf_out_f32(o, "k", 1);
     not_written(o, GV_FORMAT, "key k is there twice");
     o = gguf_out_new();
-    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 16});
-    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 16});
+    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 16, 0});
+    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 16, 0});
     not_written(o, GV_FORMAT, "tensor w is there twice");
     o = gguf_out_new();
-    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 12});
+    gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 1, {4, 1, 1, 1}, (const uint8_t *)data, 12, 0});
     not_written(o, GV_FORMAT, "tensor w: 12 bytes, but its shape needs 16");
     o = gguf_out_new();
     gguf_out_u32(o, "general.alignment", 12);
@@ -429,7 +429,7 @@ static void a_large_alignment_is_written_with_its_padding(void **state) {
     const float data[2] = {1, 2};
     gguf_out *o = gguf_out_new();
     gguf_out_u32(o, "general.alignment", 1 << 16);
-    gguf_out_tensor(o, &(tensor_view){"a", DT_F32, 1, {2, 1, 1, 1}, (const uint8_t *)data, 8});
+    gguf_out_tensor(o, &(tensor_view){"a", DT_F32, 1, {2, 1, 1, 1}, (const uint8_t *)data, 8, 0});
     buf b = {0};
     gv_err err = GV_ERR_INIT;
     assert_true(gguf_out_bytes(o, &b, &err));
