@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "judge/known.h"
 
 #include <stdio.h>
 
@@ -28,7 +29,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
+    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file or a Hugging Face folder"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
@@ -115,7 +116,7 @@ static bool parse_shard(const char *text, rows_options *rows, gv_err *err) {
 
 static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
     const bool raw = strcmp(o->prompt, "raw") == 0;
-    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
+    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
     if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
     if (o->samples > 1 && sampling_of(o).temperature == 0)
@@ -244,7 +245,10 @@ static int run_with(const judge_opts *o, run_spec *spec) {
     gv_err err = GV_ERR_INIT;
     progress_view view;
     run_summary sum;
-    const lm_options lo = cli_lm_options(&o->model);
+    const known_model *known = known_model_at(o->model.model);
+    lm_options lo = cli_lm_options(&o->model);
+    if (known) lo.own_template = known->layout;
+    known_model_warn(known, spec, o->model.ctx);
     lm *model = lm_open(&lo, &err);
     if (!model) return cli_fail(&err);
     progress_init(&view, o->json, o->quiet);

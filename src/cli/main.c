@@ -71,6 +71,7 @@ lm_options cli_lm_options(const model_opts *o) {
                         .max_batch = o->max_batch,
                         .ctx = o->ctx,
                         .memory_bytes = o->memory,
+                        .weights = o->weights,
                         .weights_cache = o->weights_cache,
                         .prompt_chunk = o->prompt_chunk,
                         .no_prefix_cache = o->no_prefix_cache};

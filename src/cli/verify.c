@@ -4,6 +4,7 @@
 #include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "judge/known.h"
 
 typedef struct verify_opts {
     model_opts model;
@@ -48,9 +49,12 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     if (!lo.model) lo.model = needs->model_path;
     if (!lo.chat_template) lo.chat_template = needs->chat_template;
     lo.kv = needs->kv;
+    lo.weights = needs->weights;
     lo.ctx = needs->ctx;
+    const known_model *known = lo.model ? known_model_at(lo.model) : NULL;
+    if (known) lo.own_template = known->layout;
     if (lo.model) return lm_open(&lo, err);
-    gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf", run_path);
+    gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf or FOLDER", run_path);
     return NULL;
 }
 

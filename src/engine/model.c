@@ -91,7 +91,8 @@ static bool read_experts(const gguf *g, const model_arch *arch, model_shape *s, 
     if (!get_int(g, arch->name, "expert_count", 0, MODEL_MAX_EXPERTS, false, &n, err)) return false;
     if (n == 0) return true;
     if (!arch->experts_allowed)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s.expert_count = %lld: experts are supported for llama (Mixtral) only", arch->name, (long long)n);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s.expert_count = %lld: experts are supported for llama (Mixtral) only", arch->name,
+                       (long long)n);
     if (!get_int(g, arch->name, "expert_used_count", 1, n, true, &used, err)) return false;
     if (!get_int(g, arch->name, "expert_gating_func", 1, 1, false, &gating, err)) return false;
     s->n_expert = (int)n, s->n_expert_used = (int)used;
@@ -139,13 +140,13 @@ typedef struct binder {
 } binder;
 
 static const tensor_view *find(binder *b, const char *name, bool required) {
-    const gguf *g = b->m->file;
-    const tensor_view *t = gguf_find_tensor(g, name);
+    const tensors *file = b->m->file;
+    const tensor_view *t = tensors_find(file, name);
     if (!t) {
         if (required) gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing", name);
         return NULL;
     }
-    b->used[t - gguf_tensor(g, 0)] = true; /* tensors are one array in file order */
+    b->used[tensors_number(file, t)] = true;
     return t;
 }
 
@@ -164,31 +165,69 @@ static bool bind_vector(binder *b, const char *name, bool required, int64_t n, f
         return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: type %s, expected F32, F16 or BF16", name, dtype_get(t->type)->name);
     *out = gv_try_malloc((size_t)n, sizeof(float), name, b->err);
     if (!*out) return false;
-    kern_dequant_row(t->type, t->data, *out, n);
+    for (int64_t i = 0; i < n; i++) kern_dequant_row(t->type, tensor_row(t, i), *out + i, 1); /* one at a time: rows may be turned */
     return true;
 }
 
-/* The index-th of n matrices of equal shape that a tensor holds: its place in the packed memory is behind the one before it. */
-static bool add_part(binder *b, const tensor_view *t, int index, int n, int64_t rows, int64_t cols, kern_matrix *out) {
-    model *m = b->m;
-    const char *name = t->name;
-    const size_t n_bytes = t->n_bytes / (size_t)n;
-    size_t group_bytes, total;
-    if (!kern_packed_size(t->type, rows, cols, &group_bytes, &total))
-        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", name,
-                       (long long)cols, dtype_get(t->type)->block_elems, dtype_get(t->type)->name);
-    *out = (kern_matrix){t->type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, group_bytes};
-    m->file_weight_bytes += n_bytes;
-    m->used[t->type] = true;
-    m->part[m->n_parts++] = (model_part){t->data + (size_t)index * n_bytes, n_bytes, out, m->packed_bytes};
-    if (total > SIZE_MAX - 63 || !gv_add_size(m->packed_bytes, (total + 63) & ~(size_t)63, &m->packed_bytes))
-        return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+/* The type a matrix will have. */
+static bool choose_type(binder *b, const tensor_view *t, dtype *type) {
+    const model_shape *s = &b->m->shape;
+    *type = t->type;
+    if (!b->m->mix || !quant_mix_touches(t->name, t->n_dims)) return true;
+    if (kern_act_kind_of(t->type) != KERN_ACT_F32)
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is %s: only F32, F16 and BF16 weights can be quantised to %s", t->name,
+                       dtype_get(t->type)->name, b->m->mix->name);
+    const quant_mix_model facts = {.n_layer = s->n_layer,
+                                   .n_expert = s->n_expert,
+                                   .tied = !tensors_find(b->m->file, "output.weight"),
+                                   .many_query_heads = s->n_head > s->n_head_kv};
+    *type = quant_mix_choose(b->m->mix, &facts, t->name, t->ne[0]);
     return true;
+}
+
+static bool take_room(binder *b, const char *name, size_t bytes) {
+    if (bytes <= SIZE_MAX - 63 && gv_add_size(b->m->packed_bytes, (bytes + 63) & ~(size_t)63, &b->m->packed_bytes)) return true;
+    return gv_fail(b->err, GV_LIMIT, -1, "tensor %s: sizes overflow", name);
+}
+
+/* The matrix that begins at first_row of a tensor: its place in the packed memory is behind the one before it. */
+static bool add_part(binder *b, const tensor_view *t, int64_t first_row, int64_t rows, int64_t cols, kern_matrix *out) {
+    model *m = b->m;
+    size_t group_bytes, total;
+    dtype type;
+    if (!choose_type(b, t, &type)) return false;
+    if (!kern_packed_size(type, rows, cols, &group_bytes, &total))
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s: %lld columns are no multiple of the %u elements of a %s block", t->name,
+                       (long long)cols, dtype_get(type)->block_elems, dtype_get(type)->name);
+    *out = (kern_matrix){type, rows, cols, (rows + KERN_GROUP - 1) / KERN_GROUP, NULL, group_bytes};
+    m->file_weight_bytes += (size_t)rows * ((size_t)cols / dtype_get(type)->block_elems * dtype_get(type)->block_bytes);
+    m->used[type] = true;
+    m->part[m->n_parts++] = (model_part){.from = t, .first_row = first_row, .to = out, .at = m->packed_bytes};
+    return take_room(b, t->name, total);
+}
+
+/* An untied embedding stays in the file, or is quantised into the packed memory: rows as in a file, for one is read at a time. */
+static bool bind_embedding(binder *b) {
+    model *m = b->m;
+    const model_shape *s = &m->shape;
+    const tensor_view *t = find(b, "token_embd.weight", true);
+    dtype type;
+    if (!t || !shape_is(b, t, s->n_embd, s->n_vocab) || !choose_type(b, t, &type)) return false;
+    m->embedding = t;
+    if (type == t->type) return true;
+    const size_t row_bytes = (size_t)s->n_embd / dtype_get(type)->block_elems * dtype_get(type)->block_bytes;
+    m->own = *t;
+    m->own.type = type;
+    m->own.n_bytes = row_bytes * (size_t)s->n_vocab;
+    m->embedding = &m->own;
+    m->own_rows = (kern_matrix){type, s->n_vocab, s->n_embd, (s->n_vocab + KERN_GROUP - 1) / KERN_GROUP, NULL, KERN_GROUP * row_bytes};
+    m->part[m->n_parts++] = (model_part){.from = t, .to = &m->own_rows, .rows_only = true, .at = m->packed_bytes};
+    return take_room(b, t->name, m->own.n_bytes);
 }
 
 static bool bind_matrix(binder *b, const char *name, int64_t rows, int64_t cols, kern_matrix *out) {
     const tensor_view *t = find(b, name, true);
-    return t && shape_is(b, t, cols, rows) && add_part(b, t, 0, 1, rows, cols, out);
+    return t && shape_is(b, t, cols, rows) && add_part(b, t, 0, rows, cols, out);
 }
 
 /* One kind of matrix of all experts of a layer: one tensor for all, or one for each as files of 2023 have them. */
@@ -199,9 +238,9 @@ static bool bind_experts(binder *b, int layer, const char *kind, int64_t rows, i
     snprintf(merged, sizeof merged, "blk.%d.ffn_%s_exps.weight", layer, kind);
     snprintf(single, sizeof single, "blk.%d.ffn_%s.0.weight", layer, kind);
     const tensor_view *t = find(b, merged, false);
-    if (t && gguf_find_tensor(b->m->file, single))
+    if (t && tensors_find(b->m->file, single))
         return gv_fail(b->err, GV_FORMAT, -1, "tensors %s and %s: expected one of the two", merged, single);
-    if (!t && !gguf_find_tensor(b->m->file, single))
+    if (!t && !tensors_find(b->m->file, single))
         return gv_fail(b->err, GV_FORMAT, -1, "tensor %s is missing, and so is %s", merged, single);
     if (t && (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n || t->ne[3] != 1))
         return gv_fail(b->err, GV_FORMAT, -1, "tensor %s: shape [%lld, %lld, %lld], expected [%lld, %lld, %d]", merged, (long long)t->ne[0],
@@ -209,7 +248,7 @@ static bool bind_experts(binder *b, int layer, const char *kind, int64_t rows, i
     for (int i = 0; i < n; i++) {
         kern_matrix *to = (kern_matrix *)((char *)&e[i] + member);
         snprintf(single, sizeof single, "blk.%d.ffn_%s.%d.weight", layer, kind, i);
-        if (!(t ? add_part(b, t, i, n, rows, cols, to) : bind_matrix(b, single, rows, cols, to))) return false;
+        if (!(t ? add_part(b, t, i * rows, rows, cols, to) : bind_matrix(b, single, rows, cols, to))) return false;
     }
     return true;
 }
@@ -231,7 +270,9 @@ static bool bind_ffn(binder *b, int layer) {
         const char *kind;
         size_t member;
         bool from_ff;
-    } matrices[] = {{"gate", offsetof(model_expert, gate), false}, {"up", offsetof(model_expert, up), false}, {"down", offsetof(model_expert, down), true}};
+    } matrices[] = {{"gate", offsetof(model_expert, gate), false},
+                    {"up", offsetof(model_expert, up), false},
+                    {"down", offsetof(model_expert, down), true}};
     model_layer *l = &b->m->layer[layer];
     if (s->n_expert && !bind_router(b, layer)) return false;
     if (s->n_expert) l->expert = gv_xcalloc((size_t)s->n_expert, sizeof *l->expert);
@@ -267,8 +308,10 @@ static bool bind_layer(binder *b, const model_arch *arch, int i) {
         kern_matrix *to;
         int64_t rows, cols;
     } matrices[] = {
-        {"attn_q.weight", &l->attn_q, q, embd},      {"attn_k.weight", &l->attn_k, kv, embd},
-        {"attn_v.weight", &l->attn_v, kv, embd},     {"attn_output.weight", &l->attn_output, embd, q},
+        {"attn_q.weight", &l->attn_q, q, embd},
+        {"attn_k.weight", &l->attn_k, kv, embd},
+        {"attn_v.weight", &l->attn_v, kv, embd},
+        {"attn_output.weight", &l->attn_output, embd, q},
     };
     char name[64];
     for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++) {
@@ -285,11 +328,8 @@ static bool bind_layer(binder *b, const model_arch *arch, int i) {
 static bool bind_model(binder *b, const model_arch *arch) {
     model *m = b->m;
     const model_shape *s = &m->shape;
-    bool tied = !gguf_find_tensor(m->file, "output.weight");
-    if (!tied) {
-        m->embedding = find(b, "token_embd.weight", true);
-        if (!m->embedding || !shape_is(b, m->embedding, s->n_embd, s->n_vocab)) return false;
-    }
+    bool tied = !tensors_find(m->file, "output.weight");
+    if (!tied && !bind_embedding(b)) return false;
     if (!bind_matrix(b, tied ? "token_embd.weight" : "output.weight", s->n_vocab, s->n_embd, &m->output)) return false;
     if (!bind_vector(b, "output_norm.weight", true, s->n_embd, &m->output_norm)) return false;
     if (!bind_vector(b, "rope_freqs.weight", false, s->n_rot / 2, &m->rope_divisor)) return false;
@@ -299,9 +339,9 @@ static bool bind_model(binder *b, const model_arch *arch) {
 }
 
 static bool check_all_used(binder *b) {
-    for (size_t i = 0; i < gguf_n_tensors(b->m->file); i++)
+    for (size_t i = 0; i < tensors_count(b->m->file); i++)
         if (!b->used[i])
-            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that architecture %s uses", gguf_tensor(b->m->file, i)->name,
+            return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that architecture %s uses", tensors_at(b->m->file, i)->name,
                            b->m->arch);
     return true;
 }
@@ -322,8 +362,8 @@ static bool check_divisors(model *m, gv_err *err) {
     return true;
 }
 
-static bool read_vocab_size(const gguf *g, model_shape *s, gv_err *err) {
-    const tensor_view *t = gguf_find_tensor(g, "token_embd.weight");
+static bool read_vocab_size(const tensors *file, model_shape *s, gv_err *err) {
+    const tensor_view *t = tensors_find(file, "token_embd.weight");
     if (!t) return gv_fail(err, GV_FORMAT, -1, "tensor token_embd.weight is missing");
     if (t->ne[1] < 1 || t->ne[1] > MAX_VOCAB)
         return gv_fail(err, GV_LIMIT, -1, "tensor token_embd.weight: %lld rows, expected 1 to %d", (long long)t->ne[1], MAX_VOCAB);
@@ -336,25 +376,28 @@ static const model_arch *find_arch(const gguf *g, gv_err *err) {
     if (!gguf_get_string(g, "general.architecture", &name, NULL, err)) return NULL;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (sv_is(name, archs[i]->name)) return archs[i];
-    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"%s\" is not supported; llama (also Mistral and Mixtral) and qwen2 are", str_show(name).text);
+    gv_fail(err, GV_UNSUPPORTED, -1, "architecture \"%s\" is not supported; llama (also Mistral and Mixtral) and qwen2 are",
+            str_show(name).text);
     return NULL;
 }
 
-static const model_arch *read_model(const gguf *g, model_shape *s, gv_err *err) {
-    const model_arch *arch = find_arch(g, err);
-    return arch && read_vocab_size(g, s, err) && read_shape(g, arch, s, err) ? arch : NULL;
+static const model_arch *read_model(const tensors *file, model_shape *s, gv_err *err) {
+    const gguf *keys = tensors_keys(file);
+    const model_arch *arch = find_arch(keys, err);
+    return arch && read_vocab_size(file, s, err) && read_shape(keys, arch, s, err) ? arch : NULL;
 }
 
-const char *model_read_shape(const gguf *g, model_shape *s, gv_err *err) {
+const char *model_read_shape(const tensors *file, model_shape *s, gv_err *err) {
     *s = (model_shape){0};
-    const model_arch *arch = read_model(g, s, err);
+    const model_arch *arch = read_model(file, s, err);
     return arch ? arch->name : NULL;
 }
 
-model *model_bind(gguf *file, int64_t n_pos, gv_err *err) {
+model *model_bind(tensors *file, const quant_mix *mix, int64_t n_pos, gv_err *err) {
     model *m = gv_xcalloc(1, sizeof *m);
     binder b = {.m = m, .err = err};
     m->file = file;
+    m->mix = mix;
     const model_arch *arch = read_model(file, &m->shape, err);
     if (!arch) goto fail;
     snprintf(m->arch, sizeof m->arch, "%s", arch->name);
@@ -362,28 +405,37 @@ model *model_bind(gguf *file, int64_t n_pos, gv_err *err) {
     if (m->n_pos > MAX_POSITIONS) m->n_pos = MAX_POSITIONS;
     m->layer = gv_xcalloc((size_t)m->shape.n_layer, sizeof *m->layer);
     const size_t experts = m->shape.n_expert ? (size_t)m->shape.n_expert : 1;
-    m->part = gv_xcalloc((size_t)m->shape.n_layer * (5 + 3 * experts) + 1, sizeof *m->part); /* q, k, v, output, router; output.weight */
-    b.used = gv_xcalloc(gguf_n_tensors(m->file) + 1, sizeof *b.used);
+    m->part = gv_xcalloc((size_t)m->shape.n_layer * (5 + 3 * experts) + 2,
+                         sizeof *m->part); /* q, k, v, output, router; the two of the vocabulary */
+    b.used = gv_xcalloc(tensors_count(m->file) + 1, sizeof *b.used);
     if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err)) goto fail;
     free(b.used);
     return m;
 fail:
     free(b.used);
-    gv_context(err, "%s", gguf_path(file));
+    gv_context(err, "%s", tensors_path(file));
     model_free(m);
     return NULL;
 }
 
-model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
-    model *m = model_bind(file, n_pos, err);
+size_t model_mapped_bytes(const model *m) {
+    return m->embedding && m->embedding != &m->own ? m->embedding->n_bytes : 0;
+}
+
+model *model_open(tensors *file, const quant_mix *mix, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    model *m = model_bind(file, mix, n_pos, err);
     if (!m) return NULL;
     if (memory_bytes > 0 && m->packed_bytes > (size_t)memory_bytes)
-        gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", gguf_path(file), m->packed_bytes >> 20,
+        gv_fail(err, GV_LIMIT, -1, "%s: the weights need %zu MiB, --memory allows %lld MiB", tensors_path(file), m->packed_bytes >> 20,
                 (long long)(memory_bytes >> 20));
     else if (model_load(m, &(model_load_options){.threads = threads}, err))
         return m;
     model_free(m);
     return NULL;
+}
+
+model *model_from_gguf(gguf *file, int64_t n_pos, int64_t memory_bytes, pool *threads, gv_err *err) {
+    return model_open(tensors_from_gguf(file), NULL, n_pos, memory_bytes, threads, err);
 }
 
 void model_free(model *m) {
@@ -399,7 +451,7 @@ void model_free(model *m) {
     free(m->rope_cos);
     free(m->rope_sin);
     model_drop_weights(m);
-    gguf_close(m->file);
+    tensors_close(m->file);
     free(m);
 }
 
@@ -408,4 +460,5 @@ void model_weight_types(const model *m, char *out, size_t n) {
     out[0] = 0;
     for (int t = 0; t < DT_COUNT; t++)
         if (m->used[t] && at < n) at += (size_t)snprintf(out + at, n - at, "%s%s", at ? "+" : "", dtype_get((uint32_t)t)->name);
+    if (m->mix && at < n) snprintf(out + at, n - at, "(%s)", m->mix->name);
 }

@@ -97,8 +97,10 @@ lm_stats lm_get_stats(const lm *m);
 
 /* Options for lm_open; zero = default. */
 typedef struct lm_options {
-    const char *model;         /* path of a GGUF; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *model;         /* path of a GGUF or a folder; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *weights;       /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
     const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
+    const char *own_template;  /* built-in name that stands for the model's own if it has none, or NULL */
     const char *kernels;       /* "ref" ...; NULL = best */
     const char *kv;            /* "f16" (default) or "f32" */
     int64_t threads;           /* 0 = all usable CPUs */

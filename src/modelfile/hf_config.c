@@ -128,14 +128,12 @@ static const family *find_family(const json_value *root, gv_err *err) {
 static bool read_sizes(const json_value *r, const family *f, hf_config *c, gv_err *err) {
     enum { WIDTH = 1 << 20 };
     if (!get_int(r, "num_hidden_layers", 1, HF_MAX_LAYERS, f->layers, &c->layers, err) ||
-        !get_int(r, "hidden_size", 1, WIDTH, f->embd, &c->embd, err) ||
-        !get_int(r, "intermediate_size", 1, WIDTH, f->ff, &c->ff, err) ||
+        !get_int(r, "hidden_size", 1, WIDTH, f->embd, &c->embd, err) || !get_int(r, "intermediate_size", 1, WIDTH, f->ff, &c->ff, err) ||
         !get_int(r, "num_attention_heads", 1, 1024, f->heads, &c->heads, err) ||
         !get_int(r, "num_key_value_heads", 1, 1024, f->heads_kv ? f->heads_kv : c->heads, &c->heads_kv, err) ||
         !get_int(r, "max_position_embeddings", 1, INT32_MAX, f->context, &c->context, err) ||
         !get_int(r, "vocab_size", 1, 1 << 22, f->vocab, &c->vocab, err) ||
-        !get_number(r, "rms_norm_eps", 0, 1, f->norm_eps, &c->norm_eps, err) ||
-        !get_bool(r, "tie_word_embeddings", false, &c->tied, err))
+        !get_number(r, "rms_norm_eps", 0, 1, f->norm_eps, &c->norm_eps, err) || !get_bool(r, "tie_word_embeddings", false, &c->tied, err))
         return false;
     const json_value *width = json_get(r, "head_dim");
     if (!is_given(width) && c->embd % c->heads)
@@ -199,9 +197,9 @@ static bool read_rope(const json_value *r, const family *f, hf_config *c, gv_err
     return get_number(scaling, "factor", 1, 1e6, 1, &c->rope_factor, err) &&
            get_number(scaling, "low_freq_factor", 1e-6, 1e6, 1, &c->rope_low, err) &&
            get_number(scaling, "high_freq_factor", 1e-6, 1e6, 4, &c->rope_high, err) &&
-           get_number(scaling, "beta_fast", 1e-6, 1e6, 32, &c->rope_beta_fast, err) &&
-           get_number(scaling, "beta_slow", 1e-6, 1e6, 1, &c->rope_beta_slow, err) &&
-           get_number(scaling, "attention_factor", 1e-6, 1e6, 0, &c->rope_attn_factor, err) &&
+           get_number(scaling, "beta_fast", 1e-3, 1e6, 32, &c->rope_beta_fast, err) &&
+           get_number(scaling, "beta_slow", 1e-3, 1e6, 1, &c->rope_beta_slow, err) &&
+           get_number(scaling, "attention_factor", 1e-3, 1e3, 0, &c->rope_attn_factor, err) &&
            get_int(scaling, "original_max_position_embeddings", 1, INT32_MAX, c->context, &c->rope_original, err);
 }
 
@@ -213,7 +211,8 @@ static bool check_fixed(const json_value *r, const family *f, gv_err *err) {
         return false;
     if (!f->bias_field && !must_be(r, "attention_bias", no, err)) return false;
     if (is_given(json_get(r, "quantization_config")))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "quantization_config: gavel reads folders of F32, F16 and BF16 weights and quantises itself (--weights)");
+        return gv_fail(err, GV_UNSUPPORTED, -1,
+                       "quantization_config: gavel reads folders of F32, F16 and BF16 weights and quantises itself (--weights)");
     return true;
 }
 
@@ -267,7 +266,7 @@ static void put_rope(const hf_config *c, gguf_out *o) {
     gguf_out_u32(o, key_of(c, "rope.scaling.original_context_length", key), (uint32_t)c->rope_original);
     gguf_out_f32(o, key_of(c, "rope.scaling.yarn_beta_fast", key), (float)c->rope_beta_fast);
     gguf_out_f32(o, key_of(c, "rope.scaling.yarn_beta_slow", key), (float)c->rope_beta_slow);
-    if (c->rope_attn_factor > 0) gguf_out_f32(o, key_of(c, "rope.scaling.attn_factor", key), (float)c->rope_attn_factor);
+    if (c->rope_attn_factor > 0) gguf_out_f32(o, key_of(c, "rope.scaling.yarn_attn_factor", key), (float)c->rope_attn_factor);
 }
 
 bool hf_config_keys(const hf_config *c, const char *name, buf *out, gv_err *err) {

@@ -2,9 +2,9 @@
 #ifndef GAVEL_MODELFILE_HF_CONFIG_H
 #define GAVEL_MODELFILE_HF_CONFIG_H
 
+#include "base/dtype.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "base/dtype.h"
 
 enum { HF_MAX_CONFIG_BYTES = 1 << 20, HF_MAX_LAYERS = 1024, HF_MAX_EXPERTS = 256 };
 

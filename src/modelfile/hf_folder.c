@@ -105,8 +105,8 @@ static bool check_shape(const tensor_view *t, const rule *r, const hf_config *c,
     }
     if (t->n_dims == 2 && t->ne[1] == rows && t->ne[0] == cols) return true;
     return gv_fail(err, GV_FORMAT, -1, "tensor %s: shape [%lld, %lld]%s, expected [%s = %lld, %s = %lld]", t->name, (long long)t->ne[1],
-                   (long long)t->ne[0], t->n_dims == 2 ? "" : " of other dimensions", field_of(r->rows), (long long)rows,
-                   field_of(r->cols), (long long)cols);
+                   (long long)t->ne[0], t->n_dims == 2 ? "" : " of other dimensions", field_of(r->rows), (long long)rows, field_of(r->cols),
+                   (long long)cols);
 }
 
 /* Is it in a model of this kind; *required: must it be? */
@@ -179,11 +179,8 @@ static bool add_rope_freqs(binder *b) {
     b->h->rope_freqs = gv_xmalloc((size_t)n * sizeof(float));
     kern_rope_llama3_divisors((float)c->rope_theta, (int)c->head_dim, (float)c->rope_factor, (float)c->rope_low, (float)c->rope_high,
                               (float)c->rope_original, b->h->rope_freqs);
-    const tensor_view t = {.type = DT_F32,
-                           .n_dims = 1,
-                           .ne = {n, 1, 1, 1},
-                           .data = (const uint8_t *)b->h->rope_freqs,
-                           .n_bytes = (size_t)n * sizeof(float)};
+    const tensor_view t = {
+        .type = DT_F32, .n_dims = 1, .ne = {n, 1, 1, 1}, .data = (const uint8_t *)b->h->rope_freqs, .n_bytes = (size_t)n * sizeof(float)};
     return add_view(b, &t, "rope_freqs.weight", 0);
 }
 

@@ -16,10 +16,10 @@ static const struct {
     const char *name;
     dtype type; /* DT_COUNT: known, but not read */
 } dtypes[] = {
-    {"F32", DT_F32},     {"F16", DT_F16},         {"BF16", DT_BF16},       {"F64", DT_COUNT},     {"I64", DT_COUNT},     {"I32", DT_COUNT},
-    {"I16", DT_COUNT},   {"I8", DT_COUNT},        {"U64", DT_COUNT},       {"U32", DT_COUNT},     {"U16", DT_COUNT},     {"U8", DT_COUNT},
-    {"BOOL", DT_COUNT},  {"F8_E4M3", DT_COUNT},   {"F8_E5M2", DT_COUNT},   {"F8_E8M0", DT_COUNT}, {"F6_E2M3", DT_COUNT}, {"F6_E3M2", DT_COUNT},
-    {"F4", DT_COUNT},    {"C64", DT_COUNT},
+    {"F32", DT_F32},       {"F16", DT_F16},       {"BF16", DT_BF16},     {"F64", DT_COUNT},     {"I64", DT_COUNT},
+    {"I32", DT_COUNT},     {"I16", DT_COUNT},     {"I8", DT_COUNT},      {"U64", DT_COUNT},     {"U32", DT_COUNT},
+    {"U16", DT_COUNT},     {"U8", DT_COUNT},      {"BOOL", DT_COUNT},    {"F8_E4M3", DT_COUNT}, {"F8_E5M2", DT_COUNT},
+    {"F8_E8M0", DT_COUNT}, {"F6_E2M3", DT_COUNT}, {"F6_E3M2", DT_COUNT}, {"F4", DT_COUNT},      {"C64", DT_COUNT},
 };
 
 static bool is_kind(const json_value *v, json_kind k) {
@@ -33,8 +33,7 @@ static bool read_dtype(const json_value *v, dtype *type, gv_err *err) {
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
         if (!sv_is(json_string(v), dtypes[i].name)) continue;
         *type = dtypes[i].type;
-        return *type != DT_COUNT ||
-               gv_fail(err, GV_UNSUPPORTED, -1, "dtype %s is not one gavel reads (F32 F16 BF16)", dtypes[i].name);
+        return *type != DT_COUNT || gv_fail(err, GV_UNSUPPORTED, -1, "dtype %s is not one gavel reads (F32 F16 BF16)", dtypes[i].name);
     }
     return gv_fail(err, GV_FORMAT, -1, "dtype %s is no dtype of safetensors", str_show(json_string(v)).text);
 }
@@ -43,8 +42,7 @@ static bool read_dtype(const json_value *v, dtype *type, gv_err *err) {
 static bool read_dims(const json_value *v, tensor_view *t, gv_err *err) {
     if (!is_kind(v, JSON_ARRAY)) return gv_fail(err, GV_FORMAT, -1, "shape is %s, expected an array", v ? json_kind_name(v) : "missing");
     const size_t n = json_size(v);
-    if (n > SAFETENSORS_MAX_DIMS)
-        return gv_fail(err, GV_LIMIT, -1, "shape has %zu dimensions, the cap is %d", n, SAFETENSORS_MAX_DIMS);
+    if (n > SAFETENSORS_MAX_DIMS) return gv_fail(err, GV_LIMIT, -1, "shape has %zu dimensions, the cap is %d", n, SAFETENSORS_MAX_DIMS);
     int64_t elements = 1;
     for (size_t d = 0; d < 4; d++) t->ne[d] = 1;
     t->n_dims = (uint32_t)n;
@@ -65,8 +63,7 @@ static bool read_dims(const json_value *v, tensor_view *t, gv_err *err) {
 
 static bool read_offsets(const json_value *v, st_entry *e, size_t data_bytes, gv_err *err) {
     int64_t at[2] = {0, 0};
-    if (!is_kind(v, JSON_ARRAY) || json_size(v) != 2)
-        return gv_fail(err, GV_FORMAT, -1, "data_offsets is not an array of two numbers");
+    if (!is_kind(v, JSON_ARRAY) || json_size(v) != 2) return gv_fail(err, GV_FORMAT, -1, "data_offsets is not an array of two numbers");
     int i = 0;
     for (json_iter it = json_each(v); json_next(&it); i++)
         if (!json_int64(it.value, &at[i]) || at[i] < 0) return gv_fail(err, GV_FORMAT, -1, "data_offsets is not an array of two numbers");
@@ -119,19 +116,21 @@ static bool place(st_entry *e, size_t n, const uint8_t *data, size_t data_bytes,
     for (size_t i = 0; i < n; i++) {
         if (e[i].begin != at) /* begin < at: overlap */
             return gv_fail(err, GV_FORMAT, -1, "tensor %s begins at %" PRIu64 " of the data, but %s ends at %" PRIu64,
-                           str_show(sv_of(e[i].view.name)).text, e[i].begin, i ? str_show(sv_of(e[i - 1].view.name)).text : "what is before it",
-                           at);
+                           str_show(sv_of(e[i].view.name)).text, e[i].begin,
+                           i ? str_show(sv_of(e[i - 1].view.name)).text : "what is before it", at);
         e[i].view.data = data + at;
         at += e[i].view.n_bytes;
     }
     return at == data_bytes || gv_fail(err, GV_FORMAT, -1, "%zu bytes of data, but the tensors take %" PRIu64, data_bytes, at);
 }
 
-static bool read_entries(safetensors *s, st_file *f, size_t file, const json_value *root, const uint8_t *data, size_t data_bytes, gv_err *err) {
+static bool read_entries(safetensors *s, st_file *f, size_t file, const json_value *root, const uint8_t *data, size_t data_bytes,
+                         gv_err *err) {
     const json_value *meta = json_get(root, "__metadata__");
     if (meta && !check_metadata(meta, err)) return false;
     const size_t n = json_size(root) - (meta != NULL);
-    if (n > SAFETENSORS_MAX_TENSORS - s->n) return gv_fail(err, GV_LIMIT, -1, "%zu tensors, the cap is %d", n + s->n, SAFETENSORS_MAX_TENSORS);
+    if (n > SAFETENSORS_MAX_TENSORS - s->n)
+        return gv_fail(err, GV_LIMIT, -1, "%zu tensors, the cap is %d", n + s->n, SAFETENSORS_MAX_TENSORS);
     size_t text_bytes = 1;
     for (json_iter it = json_each(root); json_next(&it);) text_bytes += it.key.n + 1;
     st_entry *all = gv_try_calloc(s->n + n + 1, sizeof *all, "safetensors entries", err);
@@ -182,7 +181,8 @@ bool st_read_file(safetensors *s, st_file *f, size_t file, const uint8_t *p, siz
 
 static int by_name(const void *a, const void *b) {
     const int c = strcmp(((const st_entry *)a)->view.name, ((const st_entry *)b)->view.name);
-    return c ? c : (((const st_entry *)a)->file > ((const st_entry *)b)->file) - (((const st_entry *)a)->file < ((const st_entry *)b)->file);
+    return c ? c
+             : (((const st_entry *)a)->file > ((const st_entry *)b)->file) - (((const st_entry *)a)->file < ((const st_entry *)b)->file);
 }
 
 bool st_sort(safetensors *s, gv_err *err) {

@@ -63,7 +63,8 @@ done:
 static bool check_map(const safetensors *s, const json_value *map, gv_err *err) {
     for (json_iter it = json_each(map); json_next(&it);) {
         const sv file = json_string(it.value);
-        const tensor_view *t = it.key.n && !memchr(it.key.p, 0, it.key.n) ? safetensors_find(s, it.key.p) : NULL; /* JSON text ends in NUL */
+        const tensor_view *t =
+            it.key.n && !memchr(it.key.p, 0, it.key.n) ? safetensors_find(s, it.key.p) : NULL; /* JSON text ends in NUL */
         const size_t at = t ? safetensors_number(s, t) : 0;
         if (!t || !sv_is(file, s->files[s->e[at].file].name))
             return gv_fail(err, GV_FORMAT, -1, "tensor %s is not in %s, which weight_map names for it%s%s", str_show(it.key).text,

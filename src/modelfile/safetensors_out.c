@@ -26,7 +26,7 @@ struct safetensors_out {
     buf metadata; /* JSON members, each with a comma in front */
     out_tensor *t;
     size_t n, cap;
-    char *folder; /* NULL before begin */
+    char *folder;                 /* NULL before begin */
     size_t n_shards, shard, next; /* files; the one open; first tensor behind it */
     size_t left;                  /* data bytes the open shard still takes */
     bool open;

@@ -123,8 +123,11 @@ static double llama_cpp_nmse(const oracle *o, const char *file, const char *kv, 
     return v;
 }
 
+/* "hf-f32" and "hf-bf16" are folders of safetensors, the others GGUF files. */
 static void model_path(char path[512], const char *name, const char *file) {
-    snprintf(path, 512, GAVEL_TEST_DATA "/oracle/models/%s/%s-%s.gguf", name, name, file);
+    const bool folder = strncmp(file, "hf-", 3) == 0;
+    snprintf(path, 512, folder ? GAVEL_TEST_DATA "/oracle/models/%s/%s" : GAVEL_TEST_DATA "/oracle/models/%s/%s-%s.gguf", name,
+             folder ? file : name, file);
 }
 
 static const json_value *get_variant(const oracle *o, const char *name) {
@@ -262,6 +265,13 @@ static void check_greedy(const oracle *o, const char *name, const char *file, co
     if (differ) fail_msg("%s %s: %d of %d greedy tokens with a margin over %g differ", name, file, differ, n, margin);
 }
 
+static void check_folders(const oracle *o, const char *name) {
+    check_bound(o, name, "hf-f32", "f32", KERN_KV_F32, 1e-9);
+    check_bound(o, name, "hf-bf16", "bf16", KERN_KV_F32, 1e-9);
+    check_greedy(o, name, "hf-f32", "f32", 1e-3);
+    check_greedy(o, name, "hf-bf16", "bf16", 1e-3);
+}
+
 static void check_model(const char *name) {
     static const char *const quantised[] = {"Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"};
     oracle o = {0};
@@ -278,6 +288,7 @@ static void check_model(const char *name) {
         }
     check_greedy(&o, name, "f32", "f32", 1e-3);
     check_greedy(&o, name, "bf16", "bf16-gguf", 1e-3);
+    check_folders(&o, name);
     oracle_close(&o);
 }
 
@@ -372,6 +383,7 @@ static void mixtral_logits_are_the_reference(void **s) {
     check_greedy(&o, "mixtral", "f32", "f32", 1e-3);
     check_greedy(&o, "mixtral", "f16", "f16", 1e-3);
     check_greedy(&o, "mixtral", "bf16", "bf16-gguf", 1e-3);
+    check_folders(&o, "mixtral");
     for (size_t i = 0; i < sizeof quantised / sizeof *quantised; i++) {
         int n = 0;
         check_experts_ratio(&o, quantised[i], KERN_KV_F32);
@@ -394,12 +406,9 @@ static void quantised_files_are_as_good_as_llama_cpp_on_average(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_logits_are_the_reference),
-        cmocka_unit_test(llama3_logits_are_the_reference),
-        cmocka_unit_test(mistral_logits_are_the_reference),
-        cmocka_unit_test(qwen2_logits_are_the_reference),
-        cmocka_unit_test(mixtral_logits_are_the_reference),
-        cmocka_unit_test(quantised_files_are_as_good_as_llama_cpp_on_average),
+        cmocka_unit_test(llama_logits_are_the_reference),   cmocka_unit_test(llama3_logits_are_the_reference),
+        cmocka_unit_test(mistral_logits_are_the_reference), cmocka_unit_test(qwen2_logits_are_the_reference),
+        cmocka_unit_test(mixtral_logits_are_the_reference), cmocka_unit_test(quantised_files_are_as_good_as_llama_cpp_on_average),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
