@@ -43,12 +43,13 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     render)
         case $prev in
@@ -85,10 +86,11 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         esac
-        options='--model --positions --out --threads --kernels --kv --ctx --memory --prompt-chunk --help'
+        options='--model --positions --out --threads --kernels --kv --ctx --weights --memory --prompt-chunk --help'
         ;;
     inspect)
         case $prev in
@@ -120,9 +122,12 @@ _gavel() {
         case $prev in
         --type) _gavel_files; return ;;
         --imatrix) _gavel_files; return ;;
+        --calibrate) _gavel_files; return ;;
+        --ctx) return ;;
         --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         esac
-        options='--type --imatrix --requantize --threads --json --quiet --help'
+        options='--type --imatrix --calibrate --ctx --requantize --threads --kernels --json --quiet --help'
         ;;
     bench)
         case $prev in
@@ -148,11 +153,12 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         --max-batch) return ;;
         esac
-        options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --weights --memory --prompt-chunk --max-batch --no-prefix-cache --help'
         ;;
     esac
     case $cur in
