@@ -9,6 +9,7 @@
 #include "base/pyfloat.h"
 #include "base/yaml.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -23,7 +24,7 @@ typedef struct writer {
     size_t column;
     bool blank;     /* the last character is white space, or nothing was written */
     bool indention; /* the line holds only indentation and indicators */
-    bool open;      /* the document ends in a plain scalar at its root, which needs "..." */
+    bool plain;     /* the last scalar was plain: at the root it needs "..." behind it */
     uint32_t *text; /* code points of the scalar at hand */
     size_t n, cap;
 } writer;
@@ -75,7 +76,6 @@ static void put_indicator(writer *w, const char *s, bool spaced, bool keeps_inde
     put_ascii(w, s);
     w->blank = false;
     w->indention = w->indention && keeps_indention;
-    w->open = false;
 }
 
 /* ---- scalars ---- */
@@ -150,6 +150,7 @@ static void put_breaks(writer *w, size_t from, size_t to, size_t indent) {
 static void put_plain(writer *w, size_t indent, bool split) {
     if (!w->blank) put_ascii(w, " ");
     w->blank = w->indention = false;
+    w->plain = true;
     for (size_t i = 0, end; i < w->n; i = end) {
         end = run_end(w, i, false);
         if (w->text[i] == ' ' && end == i + 1 && w->column > WIDTH && split) {
@@ -317,7 +318,7 @@ static void put_node(writer *w, const json_value *v, size_t indent, place at) {
     case JSON_NULL: put_word(w, SV("null")); break;
     case JSON_BOOL: put_word(w, json_bool(v) ? SV("true") : SV("false")); break;
     case JSON_NUMBER: put_number(w, json_number_text(v)); break;
-    case JSON_STRING: put_text(w, json_string(v), inner, false); break;
+    case JSON_STRING: put_text(w, json_string(v), indent + INDENT, false); break;
     case JSON_ARRAY:
         if (!json_size(v)) {
             put_indicator(w, "[]", true, false);
@@ -346,12 +347,7 @@ void yaml_put_json(buf *out, const json_value *v, const yaml_out_options *o) {
     if (o) w.o = *o;
     const json_kind kind = json_kind_of(v);
     put_node(&w, v, 0, AT_ROOT);
-    if (kind != JSON_ARRAY && kind != JSON_OBJECT) {
-        char last = out->p[out->n - 1];
-        w.open = last != '\'' && last != '"';
-    }
-    if (!w.column) put_break(&w, '\n');
-    buf_add_char(out, '\n');
-    if (w.open) buf_add_str(out, "...\n");
+    put_indent(&w, 0);
+    if (w.plain && kind != JSON_ARRAY && kind != JSON_OBJECT) buf_add_str(out, "...\n");
     free(w.text);
 }
