@@ -189,7 +189,7 @@ static void put_escape(writer *w, uint32_t c) {
     static const struct {
         uint32_t c;
         char name;
-    } names[] = {{0, '0'},    {7, 'a'},   {8, 'b'},    {9, 't'},     {10, 'n'},   {11, 'v'},     {12, 'f'},    {13, 'r'},
+    } names[] = {{0, '0'},    {7, 'a'},   {8, 'b'},     {9, 't'},    {10, 'n'},   {11, 'v'},     {12, 'f'},    {13, 'r'},
                  {0x1b, 'e'}, {'"', '"'}, {'\\', '\\'}, {0x85, 'N'}, {0xa0, '_'}, {0x2028, 'L'}, {0x2029, 'P'}};
     char text[16];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

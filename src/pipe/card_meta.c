@@ -9,8 +9,9 @@
 
 #include <stdlib.h>
 
-static const char *const NAMED[] = {"annotations_creators", "language_creators", "language", "license", "multilinguality", "size_categories",
-                                    "source_datasets", "task_categories", "task_ids", "paperswithcode_id", "pretty_name", "config_names"};
+static const char *const NAMED[] = {"annotations_creators", "language_creators", "language",        "license",  "multilinguality",
+                                    "size_categories",      "source_datasets",   "task_categories", "task_ids", "paperswithcode_id",
+                                    "pretty_name",          "config_names"};
 static const char *const TAGS[] = {"synthetic", "distilabel", "rlaif", "gavel"};
 enum { N_NAMED = sizeof NAMED / sizeof *NAMED, N_TAGS = sizeof TAGS / sizeof *TAGS };
 #define LAST_KEY "train-eval-index"
@@ -84,6 +85,7 @@ static void put_members(buf *out, const json_value *object) {
 
 static void put_feature(buf *out, const json_value *f) {
     const json_value *type = json_get(f, "_type"), *element = json_get(f, "feature");
+    if (type && json_kind_of(type) != JSON_STRING) type = NULL; /* a member of a struct that has this name */
     const bool list = json_kind_of(f) == JSON_ARRAY;
     if (list || (type && element)) {
         buf inner = {0};

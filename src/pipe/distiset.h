@@ -24,16 +24,11 @@
 
 typedef struct distiset distiset;
 
-/* The type of a column whose rows may all be null, or which must not depend on the rows. */
-typedef enum distiset_type {
-    DISTISET_INFER,  /* from the values; string if all are null */
-    DISTISET_STRING, /* a value of another type is GV_FORMAT */
-    DISTISET_INT64,
-} distiset_type;
-
+/* type: as Arrow prints it ("int64", "string", "list<element: int64>"): for a column whose rows may all be null, or whose type must not depend
+ * on them; a value that does not fit is GV_FORMAT.  NULL: from the values, and string where all are null. */
 typedef struct distiset_column {
     sv name;
-    distiset_type type;
+    const char *type;
 } distiset_column;
 
 /* Checks that DIR can be written and makes the temporary folder.  GV_STATE: DIR holds something else; GV_IO. */
@@ -50,15 +45,17 @@ uint64_t distiset_rows(const distiset *d, size_t config);
 
 /* What goes beside the rows.  Zero is the default everywhere; all borrowed. */
 typedef struct distiset_about {
-    const char
-        *repo_id; /* ORG/NAME, as the card's commands name it; NULL: DIR's last part.  GV_USAGE for other characters than [A-Za-z0-9._/-] */
-    const char *readme; /* path of a README.md whose metadata is kept (the one of the repository to push to); NULL: DIR's own, if any */
-    sv pipeline_yaml;   /* bytes of pipeline.yaml (base/yaml_out.h); empty: no file, and no sentence about it in the card */
-    const char *log;    /* path of the log to copy (pipe/run_log.h); NULL: no pipeline.log */
+    const char *
+        repo_id; /* ORG/NAME, as the card's commands name it; NULL: DIR's last part, with - for others.  GV_USAGE for other characters than [A-Za-z0-9._/-] */
+    const char *readme;           /* path of a README.md whose metadata is kept (the one of the repository to push to); NULL: DIR's own,
+                                   * if any, without what it says of configs that are not written again */
+    sv pipeline_yaml;             /* bytes of pipeline.yaml (base/yaml_out.h); empty: no file, and no sentence about it in the card */
+    const char *log;              /* path of the log to copy (pipe/run_log.h); NULL: no pipeline.log */
     const char *const *citations; /* BibTeX, in the order of the steps (card_cite_prometheus_eval) */
     size_t n_citations;
     const card_judge *judges; /* one for each judging step */
     size_t n_judges;
+    uint64_t max_shard_bytes; /* of rows in Arrow's memory layout; 0: 500 MB, as `datasets` has it */
 } distiset_about;
 
 /* Writes Parquet, card, pipeline.yaml and pipeline.log, then puts the folder in place; frees d whether it succeeds or not. */
