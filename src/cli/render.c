@@ -109,7 +109,7 @@ static bool prepare(const render_opts *o, render_ctx *c, rubric *rub, rows_map *
         return true;
     }
     c->t = tok_open(o->model.model, err);
-    c->chat = c->t ? layout_open(c->t, o->model.chat_template, err) : NULL;
+    c->chat = c->t ? layout_open(c->t, NULL, o->model.chat_template, err) : NULL;
     return c->chat != NULL;
 }
 
