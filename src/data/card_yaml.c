@@ -154,6 +154,14 @@ static bool read_config(const json_value *v, const char *name, card *c, gv_err *
     } else if (dir && json_kind_of(dir) != JSON_NULL) {
         return gv_fail(err, GV_FORMAT, -1, "%s: configs: \"%s\": data_dir must be text", name, str_show(k->name).text);
     }
+    static const char *const separators[] = {"sep", "delimiter"}; /* the second one wins */
+    for (int i = 0; i < 2; i++) {
+        const json_value *sep = json_get(v, separators[i]);
+        if (!sep || json_kind_of(sep) == JSON_NULL) continue;
+        if (json_kind_of(sep) != JSON_STRING || json_string(sep).n != 1 || strchr("\"\r\n", json_string(sep).p[0]))
+            return gv_fail(err, GV_UNSUPPORTED, -1, "%s: configs: \"%s\": %s must be one character", name, str_show(k->name).text, separators[i]);
+        k->delimiter = json_string(sep).p[0];
+    }
     k->is_default = is_default && json_kind_of(is_default) == JSON_BOOL && json_bool(is_default);
     c->n_configs++;
     return true;

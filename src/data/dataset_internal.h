@@ -68,6 +68,7 @@ typedef struct card_config {
     sv name;
     const json_value *data_files; /* NULL: by default patterns */
     sv data_dir;
+    char delimiter; /* sep or delimiter, 0: none */
     bool is_default;
 } card_config;
 typedef struct card {
@@ -133,6 +134,7 @@ typedef struct split_files {
 typedef struct resolved {
     const char *config; /* "default" without a card's */
     kind kind;
+    char delimiter; /* of CSV, 0: the kind's */
     split_files *splits;
     size_t n_splits;
     bool unsupported;   /* only files that gavel does not read, see module; splits may be empty */
