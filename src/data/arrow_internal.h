@@ -71,7 +71,7 @@ typedef struct arrow_node {
 } arrow_node;
 
 /* The Schema table as a struct node whose children are the columns. */
-bool arrow_read_schema(flat *f, const flat_table *schema, const char *name, arrow_node *root, gv_err *err) GV_MUST_USE;
+bool arrow_read_schema(flat *f, const flat_table *table, const char *name, arrow_node *root, gv_err *err) GV_MUST_USE;
 void arrow_free_node(arrow_node *n);
 /* The value at index i as JSON text.  Its batch has been checked. */
 bool arrow_put_value(const arrow_node *n, uint64_t i, buf *out, size_t cap, const char *name, gv_err *err) GV_MUST_USE;

@@ -127,12 +127,12 @@ static bool read_field(reading *r, const flat_table *field, arrow_node *n, int d
     return count == 0 || read_children(r, at, count, n, depth, err);
 }
 
-bool arrow_read_schema(flat *f, const flat_table *schema, const char *name, arrow_node *root, gv_err *err) {
+bool arrow_read_schema(flat *f, const flat_table *table, const char *name, arrow_node *root, gv_err *err) {
     reading r = {.f = f, .name = name};
     size_t at, n;
     root->kind = ARROW_STRUCT;
-    if (flat_int(f, schema, SCHEMA_ENDIANNESS, 2, 0) != 0) return gv_fail(err, GV_UNSUPPORTED, -1, "%s: big-endian Arrow data", name);
-    if (!flat_vector(f, schema, SCHEMA_FIELDS, 4, &at, &n)) n = 0;
+    if (flat_int(f, table, SCHEMA_ENDIANNESS, 2, 0) != 0) return gv_fail(err, GV_UNSUPPORTED, -1, "%s: big-endian Arrow data", name);
+    if (!flat_vector(f, table, SCHEMA_FIELDS, 4, &at, &n)) n = 0;
     if (f->broken) return fail_broken(&r, err);
     return read_children(&r, at, n, root, 0, err);
 }

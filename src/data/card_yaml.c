@@ -3,7 +3,7 @@
  *   ---
  *   configs:
  *   - config_name: en            name, once
- *     data_files: data/*.csv     or a list of these, or a list of {split, path: text or list}; left out: by file names
+ *     data_files: en.csv         or a list of these, or a list of {split, path: text or list}; left out: by file names
  *     data_dir: en               folder to look in
  *     default: true
  *   ---

@@ -7,6 +7,7 @@
 #include "data/value_text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const missing_words[] = {"",        "#N/A", "#N/A N/A", "#NA",  "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -119,7 +120,7 @@ static sv column_name(const table *t, const row *r, size_t i, char unnamed[40]) 
 bool table_see(table *t, const row *r, gv_err *err) {
     for (size_t i = 0; i < r->n_columns; i++) {
         char unnamed[40];
-        size_t at;
+        size_t at = 0;
         gv_err mixed = GV_ERR_INIT;
         if (!find_column(t, column_name(t, r, i, unnamed), i, &at, err)) return false;
         table_column *c = columns_of(t) + at;
@@ -135,11 +136,11 @@ bool table_see(table *t, const row *r, gv_err *err) {
     return true;
 }
 
-void table_settle(table *t, const card *card, const char *config) {
+void table_settle(table *t, const card *with, const char *config) {
     table_column *c = columns_of(t);
     for (size_t i = 0; i < table_size(t); i++) {
         schema_type *type = &t->schema.root.fields[i].type;
-        const sv asked = card ? card_column_type(card, config, t->schema.root.fields[i].name) : SV("");
+        const sv asked = with ? card_column_type(with, config, t->schema.root.fields[i].name) : SV("");
         if (t->csv) {
             c[i].missing |= c[i].n_seen < t->n_rows;
             const bool whole = c[i].ints || c[i].uints;

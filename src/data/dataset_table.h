@@ -25,8 +25,8 @@ void table_fini(table *t);
 size_t table_size(const table *t);
 /* Learns from a good row.  GV_LIMIT: too many columns. */
 bool table_see(table *t, const row *r, gv_err *err) GV_MUST_USE;
-/* After the last row.  card may be NULL. */
-void table_settle(table *t, const card *card, const char *config);
+/* After the last row.  with may be NULL. */
+void table_settle(table *t, const card *with, const char *config);
 /* The row's JSON text with all columns, in out. */
 void table_put(const table *t, const row *r, buf *out);
 
