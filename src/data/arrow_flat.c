@@ -24,7 +24,8 @@ static bool open_table(flat *f, size_t at, flat_table *t) {
     const int64_t vtable = (int64_t)at - flat_read(f, at, 4);
     if (vtable < 0 || !fits(f, (size_t)vtable, 4)) return f->broken = true, false;
     *t = (flat_table){at, (size_t)vtable, (uint16_t)flat_read(f, (size_t)vtable, 2), (uint16_t)flat_read(f, (size_t)vtable + 2, 2)};
-    if (t->vtable_bytes < 4 || t->bytes < 4 || !fits(f, t->vtable, t->vtable_bytes) || !fits(f, at, t->bytes)) return f->broken = true, false;
+    if (t->vtable_bytes < 4 || t->bytes < 4 || !fits(f, t->vtable, t->vtable_bytes) || !fits(f, at, t->bytes))
+        return f->broken = true, false;
     return true;
 }
 

@@ -59,9 +59,9 @@ typedef struct arrow_node {
     sv name;
     buf key; /* JSON text of the name and a colon */
     arrow_kind kind;
-    size_t width;      /* bytes of a value, or of an offset; 1 for bool stands for a bit */
-    int64_t unit;      /* date: units a day; time and timestamp: units a second; fixed list: elements */
-    int scale;         /* decimal */
+    size_t width; /* bytes of a value, or of an offset; 1 for bool stands for a bit */
+    int64_t unit; /* date: units a day; time and timestamp: units a second; fixed list: elements */
+    int scale;    /* decimal */
     bool utc;
     struct arrow_node *children;
     size_t n_children;

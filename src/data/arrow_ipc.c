@@ -56,7 +56,8 @@ static bool read_message(arrow_reader *r, message *m, gv_err *err) {
     }
     m->end = size == 0;
     if (m->end) return true;
-    if (size < 0 || size > METADATA_MAX_BYTES || (uint64_t)size > r->n - r->pos) return fail_at(r, at, "its description is longer than the file", err);
+    if (size < 0 || size > METADATA_MAX_BYTES || (uint64_t)size > r->n - r->pos)
+        return fail_at(r, at, "its description is longer than the file", err);
     m->f = (flat){.p = r->p + r->pos, .n = (size_t)size};
     r->pos += (size_t)size;
     if (!flat_root(&m->f, &t)) return fail_at(r, at, "its description is broken", err);
@@ -100,7 +101,8 @@ static bool check_offsets(loading *l, const arrow_node *n, uint64_t end) {
     int64_t before = 0;
     uint64_t bytes;
     if (n->length == 0) return true;
-    if (__builtin_mul_overflow(n->length + 1, n->width, &bytes) || bytes > n->offsets.n) return refuse(l, "a column has fewer offsets than rows");
+    if (__builtin_mul_overflow(n->length + 1, n->width, &bytes) || bytes > n->offsets.n)
+        return refuse(l, "a column has fewer offsets than rows");
     const flat f = {.p = n->offsets.p, .n = n->offsets.n};
     for (uint64_t i = 0; i <= n->length; i++) {
         const int64_t v = flat_read(&f, i * n->width, n->width);
@@ -114,7 +116,8 @@ static bool load_node(loading *l, arrow_node *n, uint64_t need);
 
 static bool load_children(loading *l, arrow_node *n) {
     uint64_t need = n->kind == ARROW_STRUCT ? n->length : 0;
-    if (n->kind == ARROW_FIXED_LIST && __builtin_mul_overflow(n->length, (uint64_t)n->unit, &need)) return refuse(l, "more elements than there can be");
+    if (n->kind == ARROW_FIXED_LIST && __builtin_mul_overflow(n->length, (uint64_t)n->unit, &need))
+        return refuse(l, "more elements than there can be");
     for (size_t i = 0; i < n->n_children; i++)
         if (!load_node(l, &n->children[i], need)) return false;
     return n->kind != ARROW_LIST || check_offsets(l, n, n->children[0].length);
@@ -127,7 +130,8 @@ static bool load_node(loading *l, arrow_node *n, uint64_t need) {
     const int64_t length = flat_read(&l->m->f, l->nodes, 8), nulls = flat_read(&l->m->f, l->nodes + 8, 8);
     l->nodes += 16;
     l->n_nodes--;
-    if (length < 0 || nulls < 0 || nulls > length || (uint64_t)length < need || length > INT64_MAX / 2) return refuse(l, "a column's length is wrong");
+    if (length < 0 || nulls < 0 || nulls > length || (uint64_t)length < need || length > INT64_MAX / 2)
+        return refuse(l, "a column's length is wrong");
     n->length = (uint64_t)length;
     n->valid = n->offsets = n->data = (arrow_bytes){0};
     if (n->kind == ARROW_NULL) return true;
@@ -157,7 +161,8 @@ static bool load_batch(arrow_reader *r, message *m, size_t at, gv_err *err) {
     if (!flat_vector(&m->f, &m->header, BATCH_BUFFERS, 16, &l.buffers, &l.n_buffers)) l.n_buffers = 0;
     if (m->f.broken) return fail_at(r, at, "its description is broken", err);
     /* columns of nulls take no room, so only this bounds their number */
-    if (length < 0 || (uint64_t)length > 8 * (uint64_t)m->body.n + FREE_ROWS) return fail_at(r, at, "more rows than its data can hold", err);
+    if (length < 0 || (uint64_t)length > 8 * (uint64_t)m->body.n + FREE_ROWS)
+        return fail_at(r, at, "more rows than its data can hold", err);
     for (size_t i = 0; i < r->root.n_children; i++) {
         if (!load_node(&l, &r->root.children[i], (uint64_t)length)) return fail_at(r, at, l.why, err);
         if (r->root.children[i].length != (uint64_t)length) return fail_at(r, at, "its columns differ in length", err);

@@ -8,17 +8,59 @@
 
 /* Numbers of the union Type, and fields of the tables. */
 enum {
-    T_NULL = 1, T_INT, T_FLOAT, T_BINARY, T_UTF8, T_BOOL, T_DECIMAL, T_DATE, T_TIME, T_TIMESTAMP, T_INTERVAL, T_LIST, T_STRUCT, T_UNION,
-    T_FIXED_BINARY, T_FIXED_LIST, T_MAP, T_DURATION, T_LARGE_BINARY, T_LARGE_UTF8, T_LARGE_LIST,
+    T_NULL = 1,
+    T_INT,
+    T_FLOAT,
+    T_BINARY,
+    T_UTF8,
+    T_BOOL,
+    T_DECIMAL,
+    T_DATE,
+    T_TIME,
+    T_TIMESTAMP,
+    T_INTERVAL,
+    T_LIST,
+    T_STRUCT,
+    T_UNION,
+    T_FIXED_BINARY,
+    T_FIXED_LIST,
+    T_MAP,
+    T_DURATION,
+    T_LARGE_BINARY,
+    T_LARGE_UTF8,
+    T_LARGE_LIST,
     T_LAST = 26
 };
 enum { FIELD_NAME = 0, FIELD_TYPE_TYPE = 2, FIELD_TYPE = 3, FIELD_DICTIONARY = 4, FIELD_CHILDREN = 5 };
 enum { SCHEMA_ENDIANNESS = 0, SCHEMA_FIELDS = 1 };
 
-static const char *const type_names[T_LAST + 1] = {
-    "none",   "null",   "int",   "float",        "binary",     "text", "bool",     "decimal",      "date",
-    "time",   "timestamp", "interval", "list",   "struct",     "union", "fixed-size binary", "fixed-size list", "map",
-    "duration", "large binary", "large text", "large list", "run-end encoded", "binary view", "text view", "list view", "large list view"};
+static const char *const type_names[T_LAST + 1] = {"none",
+                                                   "null",
+                                                   "int",
+                                                   "float",
+                                                   "binary",
+                                                   "text",
+                                                   "bool",
+                                                   "decimal",
+                                                   "date",
+                                                   "time",
+                                                   "timestamp",
+                                                   "interval",
+                                                   "list",
+                                                   "struct",
+                                                   "union",
+                                                   "fixed-size binary",
+                                                   "fixed-size list",
+                                                   "map",
+                                                   "duration",
+                                                   "large binary",
+                                                   "large text",
+                                                   "large list",
+                                                   "run-end encoded",
+                                                   "binary view",
+                                                   "text view",
+                                                   "list view",
+                                                   "large list view"};
 
 static const int64_t seconds_units[] = {1, 1000, 1000000, 1000000000};
 
@@ -113,7 +155,8 @@ static bool read_children(reading *r, size_t at, size_t n, arrow_node *parent, i
 static bool read_field(reading *r, const flat_table *field, arrow_node *n, int depth, gv_err *err) {
     flat_table dictionary;
     size_t at, count;
-    if (depth > SCHEMA_MAX_DEPTH) return gv_fail(err, GV_LIMIT, -1, "%s: types nested deeper than the cap of %d", r->name, SCHEMA_MAX_DEPTH);
+    if (depth > SCHEMA_MAX_DEPTH)
+        return gv_fail(err, GV_LIMIT, -1, "%s: types nested deeper than the cap of %d", r->name, SCHEMA_MAX_DEPTH);
     n->name = flat_string(r->f, field, FIELD_NAME);
     if (utf8_invalid_at(n->name) != SIZE_MAX) return gv_fail(err, GV_FORMAT, -1, "%s: the name of a column is no UTF-8", r->name);
     json_put_string(&n->key, n->name);
@@ -196,9 +239,12 @@ static bool put_bytes(const arrow_node *n, uint64_t i, buf *out, size_t cap, con
     uint64_t from, to;
     range_of(n, i, &from, &to);
     const sv s = {(const char *)n->data.p + from, (size_t)(to - from)};
-    if (s.n > cap) return gv_fail(err, GV_LIMIT, -1, "%s: column \"%s\": a value of %zu bytes, more than the cap of %zu on a row", name, str_show(n->name).text, s.n, cap);
+    if (s.n > cap)
+        return gv_fail(err, GV_LIMIT, -1, "%s: column \"%s\": a value of %zu bytes, more than the cap of %zu on a row", name,
+                       str_show(n->name).text, s.n, cap);
     if (n->kind == ARROW_BINARY) return value_put_base64(out, (const uint8_t *)s.p, s.n), true;
-    if (utf8_invalid_at(s) != SIZE_MAX) return gv_fail(err, GV_FORMAT, -1, "%s: column \"%s\": a text that is no UTF-8", name, str_show(n->name).text);
+    if (utf8_invalid_at(s) != SIZE_MAX)
+        return gv_fail(err, GV_FORMAT, -1, "%s: column \"%s\": a text that is no UTF-8", name, str_show(n->name).text);
     json_put_string(out, s);
     return true;
 }

@@ -47,7 +47,8 @@ static bool check_pattern(sv p, const char *where, bool outside, gv_err *err) {
     if (p.n > PATTERN_MAX_BYTES)
         return gv_fail(err, GV_LIMIT, -1, "%s: data_files: a path is longer than the cap of %d bytes", where, PATTERN_MAX_BYTES);
     if (sv_find(p, SV("://"), 0) != SIZE_MAX || sv_find(p, SV("::"), 0) != SIZE_MAX)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: data_files: \"%s\": URLs and paths inside of archives are not read", where, shown.text);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: data_files: \"%s\": URLs and paths inside of archives are not read", where,
+                       shown.text);
     if (outside) return true;
     if (p.p[0] == '/' || p.p[0] == '~' || memchr(p.p, '\\', p.n))
         return gv_fail(err, GV_FORMAT, -1, "%s: data_files: \"%s\" must be relative to the data set", where, shown.text);
@@ -159,7 +160,8 @@ static bool read_config(const json_value *v, const char *name, card *c, gv_err *
         const json_value *sep = json_get(v, separators[i]);
         if (!sep || json_kind_of(sep) == JSON_NULL) continue;
         if (json_kind_of(sep) != JSON_STRING || json_string(sep).n != 1 || strchr("\"\r\n", json_string(sep).p[0]))
-            return gv_fail(err, GV_UNSUPPORTED, -1, "%s: configs: \"%s\": %s must be one character", name, str_show(k->name).text, separators[i]);
+            return gv_fail(err, GV_UNSUPPORTED, -1, "%s: configs: \"%s\": %s must be one character", name, str_show(k->name).text,
+                           separators[i]);
         k->delimiter = json_string(sep).p[0];
     }
     k->is_default = is_default && json_kind_of(is_default) == JSON_BOOL && json_bool(is_default);
@@ -207,7 +209,8 @@ void card_fini(card *c) {
 }
 
 static void list_configs(const card *c, buf *out) {
-    for (size_t i = 0; i < c->n_configs && i < NAME_SHOWN; i++) buf_printf(out, "%s\"%s\"", i ? ", " : "", str_show(c->configs[i].name).text);
+    for (size_t i = 0; i < c->n_configs && i < NAME_SHOWN; i++)
+        buf_printf(out, "%s\"%s\"", i ? ", " : "", str_show(c->configs[i].name).text);
     if (c->n_configs > NAME_SHOWN) buf_printf(out, ", ... (%zu in all)", c->n_configs);
 }
 

@@ -116,7 +116,7 @@ static bool fail_split(const dataset *d, const char *wish, gv_err *err) {
 }
 
 /* The terms of wish, or the only split; each must exist. */
-static bool choose_splits(const dataset *d, const char *wish, split_spec *out, gv_err *err) {
+bool dataset_choose(const dataset *d, const char *wish, split_spec *out, gv_err *err) {
     if (!wish && d->n_splits != 1) return fail_split(d, NULL, err);
     if (!split_parse(wish ? wish : d->splits[0], out, err)) return false;
     for (size_t i = 0; i < out->n; i++) {
@@ -156,7 +156,8 @@ static bool parse_hub(opening *o, const char *path, hub_repo *repo, gv_err *err)
     }
     char *ref = arena_dup(&o->d->a, text, n);
     const char *revision = o->spec->revision;
-    if (revision && strchr(ref, '@')) return gv_fail(err, GV_USAGE, -1, "%s: the revision is given twice, the other is \"%s\"", path, revision);
+    if (revision && strchr(ref, '@'))
+        return gv_fail(err, GV_USAGE, -1, "%s: the revision is given twice, the other is \"%s\"", path, revision);
     if (revision) ref = arena_printf(&o->d->a, "%s@%s", ref, revision);
     return hub_repo_parse(HUB_DATASET, ref, repo, err);
 }
@@ -209,11 +210,13 @@ static bool use_converted(opening *o, const hub_parquet *p, gv_err *err) {
         split_files *s = o->r.n_splits ? &o->r.splits[o->r.n_splits - 1] : NULL;
         if (!s || strcmp(s->name, p->files[i].split) != 0) {
             s = &o->r.splits[o->r.n_splits++];
-            *s = (split_files){.name = arena_dup(&o->r.a, p->files[i].split, strlen(p->files[i].split)), .paths = arena_alloc(&o->r.a, n * sizeof(sv))};
+            *s = (split_files){.name = arena_dup(&o->r.a, p->files[i].split, strlen(p->files[i].split)),
+                               .paths = arena_alloc(&o->r.a, n * sizeof(sv))};
         }
         fresh = arena_printf(&o->r.a, "%s/%s/%s", wish, s->name, p->files[i].filename);
         if (!hub_list_find(&o->l.files, fresh))
-            return gv_fail(err, GV_FORMAT, -1, "%s: the Hub speaks of %s, but %s has no such file", o->d->name, str_show(sv_of(fresh)).text, CONVERTED);
+            return gv_fail(err, GV_FORMAT, -1, "%s: the Hub speaks of %s, but %s has no such file", o->d->name, str_show(sv_of(fresh)).text,
+                           CONVERTED);
         s->paths[s->n++] = sv_of(fresh);
     }
     return true;
@@ -222,7 +225,8 @@ static bool use_converted(opening *o, const hub_parquet *p, gv_err *err) {
 static bool fail_no_data(const opening *o, const char *more, gv_err *err) {
     if (o->r.kind == KIND_NONE)
         return gv_fail(err, GV_UNSUPPORTED, -1, "%s: no data files: .parquet, .arrow, .csv, .tsv, .json, .jsonl%s", o->d->name, more);
-    return gv_fail(err, GV_UNSUPPORTED, -1, "%s: the data files are of type \"%s\", which gavel does not read%s", o->d->name, o->r.module, more);
+    return gv_fail(err, GV_UNSUPPORTED, -1, "%s: the data files are of type \"%s\", which gavel does not read%s", o->d->name, o->r.module,
+                   more);
 }
 
 static bool try_converted(opening *o, gv_err *err) {
@@ -277,7 +281,8 @@ static bool take_files(opening *o, gv_err *err) {
         for (size_t k = 0; k < o->r.n_splits; k++) {
             const split_files *s = &o->r.splits[k];
             for (size_t f = 0; !strcmp(s->name, o->s.terms[i].name) && f < s->n; f++) {
-                const char *path = s->paths[f].p[0] == '/' || !o->spec->path ? s->paths[f].p : arena_printf(&d->a, "%s/%s", root, s->paths[f].p);
+                const char *path =
+                    s->paths[f].p[0] == '/' || !o->spec->path ? s->paths[f].p : arena_printf(&d->a, "%s/%s", root, s->paths[f].p);
                 const char *shown = o->l.hub ? arena_printf(&d->a, "%s:%s", o->l.repo.id, s->paths[f].p) : path;
                 dataset_add_file(d, path, shown);
             }
@@ -300,7 +305,7 @@ static bool resolve(opening *o, gv_err *err) {
     d->n_splits = o->r.n_splits;
     d->splits = arena_alloc(&d->a, (d->n_splits + 1) * sizeof *d->splits);
     for (size_t i = 0; i < d->n_splits; i++) d->splits[i] = arena_dup(&d->a, o->r.splits[i].name, strlen(o->r.splits[i].name));
-    return choose_splits(d, o->split, &o->s, err) && take_files(o, err) && dataset_learn(d, &o->c, o->r.config, err) &&
+    return dataset_choose(d, o->split, &o->s, err) && take_files(o, err) && dataset_learn(d, &o->c, o->r.config, err) &&
            dataset_cut(d, &o->s, o->first, err);
 }
 
@@ -332,8 +337,7 @@ static bool open_all(opening *o, gv_err *err) {
     }
     const bool here = strncmp(s->path, "hf://", 5) != 0 && stat(s->path, &st) == 0;
     if (here && S_ISREG(st.st_mode)) return resolve_file(o, s->path, err);
-    if (here && s->revision)
-        return gv_fail(err, GV_USAGE, -1, "%s: a folder here has no revision \"%s\"", s->path, s->revision);
+    if (here && s->revision) return gv_fail(err, GV_USAGE, -1, "%s: a folder here has no revision \"%s\"", s->path, s->revision);
     if (here) return listing_open_local(&o->l, s->path, err) && read_card_file(o, err) && resolve(o, err);
     if (strncmp(s->path, "hf://", 5) != 0 && !hub_is_ref(s->path))
         return gv_fail(err, GV_USAGE, -1, "%s: no such folder or file, and no name of a data set (ORG/NAME)", s->path);

@@ -16,14 +16,14 @@ typedef struct dataset_spec {
     /* A folder or file here; hf://datasets/ORG/NAME[@REV][:CONFIG[/SPLIT]]; or ORG/NAME, unless such a folder is here.  NULL: data_files
      * against the current folder, as load_dataset(builder, data_files=) does. */
     const char *path;
-    const char *builder;  /* "json", "csv", "parquet", "arrow": the files' format; NULL: by their suffixes */
-    const char *config;   /* configuration; NULL: the default one */
-    const char *split;    /* "test", "test[:10%]", "train[5:20]+test"; NULL: the only split there is */
-    const char *revision; /* branch, tag or commit; NULL: main */
-    const char *data_dir; /* folder inside path to look in */
+    const char *builder;          /* "json", "csv", "parquet", "arrow": the files' format; NULL: by their suffixes */
+    const char *config;           /* configuration; NULL: the default one */
+    const char *split;            /* "test", "test[:10%]", "train[5:20]+test"; NULL: the only split there is */
+    const char *revision;         /* branch, tag or commit; NULL: main */
+    const char *data_dir;         /* folder inside path to look in */
     const json_value *data_files; /* text, list of texts, object of split -> text or list: patterns; instead of the card's */
-    hub *hub;             /* NULL: one from the environment is opened if it is needed */
-    hub_show *show;       /* progress of downloads; may be NULL */
+    hub *hub;                     /* NULL: one from the environment is opened if it is needed */
+    hub_show *show;               /* progress of downloads; may be NULL */
     void *show_ctx;
 } dataset_spec;
 

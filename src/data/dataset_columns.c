@@ -1,7 +1,7 @@
 /* What the columns of JSON and CSV files become: one list of columns with one type each for all files, as if they had been read into a table.
  *
- * JSON: integers are floats in a column that has floats, members and columns that a row does not have are null; a column of mixed types stays as it is
- * in each row.  CSV, as pandas reads it: words for a missing value are null; a column of integers, floats or True and False becomes such, integers
+ * JSON: integers are floats in a column that has floats, columns that a row does not have are null; objects keep the members they have, and a column of
+ * mixed types its values.  CSV, as pandas reads it: words for a missing value are null; a column of integers, floats or True and False becomes such, integers
  * beside a missing value become floats; else text.  The card's dataset_info may ask for text or floats. */
 #include "data/dataset_table.h"
 #include "data/value_text.h"
@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const missing_words[] = {"",        "#N/A", "#N/A N/A", "#NA",  "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-                                            "<NA>",    "N/A",  "NA",       "NULL", "NaN",     "None",     "n/a",  "nan",  "null"};
+static const char *const missing_words[] = {"",     "#N/A", "#N/A N/A", "#NA",  "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+                                            "<NA>", "N/A",  "NA",       "NULL", "NaN",     "None",     "n/a",  "nan",  "null"};
 
 void table_init(table *t, bool csv) {
     *t = (table){.csv = csv};
@@ -144,15 +144,18 @@ void table_settle(table *t, const card *with, const char *config) {
         if (t->csv) {
             c[i].missing |= c[i].n_seen < t->n_rows;
             const bool whole = c[i].ints || c[i].uints;
-            type->kind = !c[i].any       ? TYPE_NULL
-                         : c[i].bools    ? TYPE_BOOL
-                         : whole         ? (c[i].missing ? TYPE_FLOAT64 : c[i].ints ? TYPE_INT64 : TYPE_UINT64)
-                         : c[i].floats   ? TYPE_FLOAT64
-                                         : TYPE_STRING;
+            type->kind = !c[i].any     ? TYPE_NULL
+                         : c[i].bools  ? TYPE_BOOL
+                         : whole       ? (c[i].missing ? TYPE_FLOAT64
+                                          : c[i].ints  ? TYPE_INT64
+                                                       : TYPE_UINT64)
+                         : c[i].floats ? TYPE_FLOAT64
+                                       : TYPE_STRING;
         }
         if (type->kind == TYPE_NULL || type->n_fields || c[i].as_is) continue;
         if (sv_is(asked, "string") || sv_is(asked, "large_string")) type->kind = TYPE_STRING;
-        if ((sv_is(asked, "float64") || sv_is(asked, "float32")) && type->kind != TYPE_STRING && type->kind != TYPE_BOOL) type->kind = TYPE_FLOAT64;
+        if ((sv_is(asked, "float64") || sv_is(asked, "float32")) && type->kind != TYPE_STRING && type->kind != TYPE_BOOL)
+            type->kind = TYPE_FLOAT64;
     }
 }
 
@@ -187,13 +190,6 @@ static void put_members(buf *out, const schema_type *t, const json_value *v) {
         json_put_string(out, it.key);
         buf_add_char(out, ':');
         put_typed(out, member, it.value);
-    }
-    for (size_t i = 0; i < t->n_fields; i++) {
-        if (json_get_sv(v, t->fields[i].name)) continue;
-        if (any) buf_add_char(out, ',');
-        json_put_string(out, t->fields[i].name);
-        buf_add_str(out, ":null");
-        any = true;
     }
     buf_add_char(out, '}');
 }

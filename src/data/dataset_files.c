@@ -6,6 +6,7 @@
  * Then the builder is that of most files (all splits must agree), and files that it does not read are left out. */
 #include "data/dataset_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const default_splits[] = {"train", "validation", "test"};
@@ -96,7 +97,9 @@ static sv sharded_name(sv path) {
     const sv base = slash ? sv_sub(path, (size_t)(slash - path.p) + 1, path.n) : path;
     for (size_t at = base.n; at-- > 0;) {
         size_t k = 0;
-        while (k + 1 < sizeof tail && at + k < base.n && (tail[k] == '#' ? base.p[at + k] >= '0' && base.p[at + k] <= '9' : base.p[at + k] == tail[k])) k++;
+        while (k + 1 < sizeof tail && at + k < base.n &&
+               (tail[k] == '#' ? base.p[at + k] >= '0' && base.p[at + k] <= '9' : base.p[at + k] == tail[k]))
+            k++;
         if (k + 1 == sizeof tail && memchr(base.p + at + k, '.', base.n - at - k)) return sv_sub(base, 0, at);
     }
     return SV("");
@@ -111,10 +114,12 @@ static bool find_sharded(finder *f, bool *any, gv_err *err) {
     for (size_t i = 0; i < n; i++) {
         const sv name = sharded_name(v[i]);
         if (!split_name_check(name))
-            return gv_fail(err, GV_FORMAT, -1, "%s: %s: \"%s\" is no name of a split", f->l->root, str_show(v[i]).text, str_show(name).text);
+            return gv_fail(err, GV_FORMAT, -1, "%s: %s: \"%s\" is no name of a split", f->l->root, str_show(v[i]).text,
+                           str_show(name).text);
         bool known = n_names && sv_eq(names[n_names - 1], name); /* sorted paths: equal names mostly stand together */
         for (size_t k = 0; k < n_names && !known; k++) known = sv_eq(names[k], name);
-        if (!known && n_names == SPLITS_MAX) return gv_fail(err, GV_LIMIT, -1, "%s: more than the cap of %d splits", f->l->root, SPLITS_MAX);
+        if (!known && n_names == SPLITS_MAX)
+            return gv_fail(err, GV_LIMIT, -1, "%s: more than the cap of %d splits", f->l->root, SPLITS_MAX);
         if (!known) names[n_names++] = name;
     }
     qsort(names, n_names, sizeof *names, compare_splits);
@@ -185,7 +190,13 @@ static bool choose_builder(finder *f, const dataset_spec *spec, const char *who,
         const kind k = kind_infer(r->splits[i].paths, r->splits[i].n, &module);
         if (i && (k != r->kind || (module && r->module && strcmp(module, r->module) != 0)))
             return gv_fail(err, GV_UNSUPPORTED, -1, "%s: the splits differ in their format: %s in \"%s\", %s in \"%s\"", who,
-                           r->kind == KIND_TSV ? "tsv" : r->module ? r->module : "none", r->splits[0].name, k == KIND_TSV ? "tsv" : module ? module : "none",
+                           r->kind == KIND_TSV ? "tsv"
+                           : r->module         ? r->module
+                                               : "none",
+                           r->splits[0].name,
+                           k == KIND_TSV ? "tsv"
+                           : module      ? module
+                                         : "none",
                            r->splits[i].name);
         r->kind = k;
         r->module = module;

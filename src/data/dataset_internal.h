@@ -31,7 +31,7 @@ void pattern_free(pattern *p);
 bool pattern_match(const pattern *p, sv path, pattern_budget *b, bool *matches, gv_err *err) GV_MUST_USE;
 bool pattern_is_magic(sv text); /* has one of * ? [ */
 /* A match that the pattern did not ask for: inside a folder __NAME, or a hidden file or folder. */
-bool pattern_is_unasked(sv path, sv pattern);
+bool pattern_is_unasked(sv path, sv asked);
 
 /* ---- split.c: "train[:10%]+test" ---- */
 
@@ -86,7 +86,8 @@ bool card_choose(const card *c, const char *wish, const char *who, size_t *index
 /* Text of the type that dataset_info gives a column of the configuration ("int64", "string"), or empty. */
 sv card_column_type(const card *c, const char *config, sv column);
 /* data_files in any of its forms -> splits.  outside: patterns may be absolute or lead outside of the folder (the user's own words, not a card's). */
-bool data_files_read(const json_value *v, const char *where, bool outside, arena *a, split_patterns **out, size_t *n, gv_err *err) GV_MUST_USE;
+bool data_files_read(const json_value *v, const char *where, bool outside, arena *a, split_patterns **out, size_t *n,
+                     gv_err *err) GV_MUST_USE;
 
 /* ---- dataset_kind.c: builders by suffix ---- */
 
@@ -110,8 +111,8 @@ typedef struct listing {
     char *root; /* "/data/set" or "hf://datasets/ORG/NAME@COMMIT"; for messages and, if local, for opening */
     hub *hub;   /* NULL: local */
     hub_repo repo;
-    hub_list files;  /* hub: all files */
-    char **paths;    /* hub: borrowed from files; local: found by listing_find */
+    hub_list files; /* hub: all files */
+    char **paths;   /* hub: borrowed from files; local: found by listing_find */
     size_t n;
     arena a;
 } listing;

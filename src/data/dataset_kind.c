@@ -31,11 +31,13 @@ static const struct builder {
     {"fastq", KIND_OTHER, false, ".fq .fastq "},
     {"pdb", KIND_OTHER, true, ".pdb .ent "},
     {"mmcif", KIND_OTHER, false, ".cif .mmcif "},
-    {"imagefolder", KIND_OTHER, true, ".blp .bmp .dib .bufr .cur .pcx .dcx .dds .ps .eps .fit .fits .fli .flc .ftc .ftu .gbr .gif .grib "
+    {"imagefolder", KIND_OTHER, true,
+     ".blp .bmp .dib .bufr .cur .pcx .dcx .dds .ps .eps .fit .fits .fli .flc .ftc .ftu .gbr .gif .grib "
      ".png .apng .jp2 .j2k .jpc .jpf .jpx .j2c .icns .ico .im .iim .tif .tiff .jfif .jpe .jpg .jpeg .msp "
      ".pcd .pxr .pbm .pgm .ppm .pnm .psd .bw .rgb .rgba .sgi .ras .tga .icb .vda .vst .webp .wmf .emf .xbm "
      ".xpm "},
-    {"audiofolder", KIND_OTHER, true, ".mpg .aiff .au .avr .caf .flac .htk .svx .mat4 .mat5 .mpc2k .ogg .paf .pvf .raw .rf64 .sd2 .sds "
+    {"audiofolder", KIND_OTHER, true,
+     ".mpg .aiff .au .avr .caf .flac .htk .svx .mat4 .mat5 .mpc2k .ogg .paf .pvf .raw .rf64 .sd2 .sds "
      ".ircam .voc .w64 .wav .nist .wavex .wve .xi .mp3 .opus .3gp .3g2 .asf .flv .m4v .webm .f4v .wmv .wma "
      ".ogm .mxf .nut "},
     {"videofolder", KIND_OTHER, true, ".mpeg .avi .mp4 .mov .mkv "},

@@ -7,11 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 /* Never data, unless a pattern ends in the name itself. */
-static const char *const ignored_names[] = {"README.md",          "config.json",       "dataset_info.json",
+static const char *const ignored_names[] = {"README.md",          "config.json",    "dataset_info.json",
                                             "dataset_infos.json", "dummy_data.zip", "dataset_dict.json"};
 
 bool listing_open_local(listing *l, const char *folder, gv_err *err) {
@@ -54,10 +55,10 @@ static sv base_of(sv path) {
     return slash ? sv_sub(path, (size_t)(slash - path.p) + 1, path.n) : path;
 }
 
-static bool is_ignored(sv path, sv pattern) {
+static bool is_ignored(sv path, sv asked) {
     const sv name = base_of(path);
     for (size_t i = 0; i < sizeof ignored_names / sizeof ignored_names[0]; i++)
-        if (sv_is(name, ignored_names[i])) return !sv_eq(name, base_of(pattern));
+        if (sv_is(name, ignored_names[i])) return !sv_eq(name, base_of(asked));
     return false;
 }
 
@@ -66,7 +67,7 @@ static bool is_ignored(sv path, sv pattern) {
 typedef struct walk {
     listing *l;
     const pattern *p;
-    sv pattern, prefix; /* prefix: bytes of the names that do not count for pattern: the root and its slash */
+    sv asked, prefix; /* asked: text of p; prefix: bytes of the names that do not count for it: the root and its slash */
     pattern_budget *budget;
     size_t max_depth, n_seen;
     buf path; /* of the folder being walked */
@@ -79,7 +80,7 @@ static bool take_file(walk *w, gv_err *err) {
     if (++w->n_seen > LISTING_MAX_FILES)
         return gv_fail(err, GV_LIMIT, -1, "%s: more files than the cap of %d", w->l->root, LISTING_MAX_FILES);
     if (!pattern_match(w->p, path, w->budget, &matches, err)) return false;
-    if (!matches || is_ignored(path, w->pattern) || pattern_is_unasked(path, w->pattern)) return true;
+    if (!matches || is_ignored(path, w->asked) || pattern_is_unasked(path, w->asked)) return true;
     const sv kept = {arena_dup(&w->l->a, path.p, path.n), path.n};
     buf_add(w->out, &kept, sizeof kept);
     return true;
@@ -109,15 +110,15 @@ static bool walk_folder(walk *w, size_t depth, gv_err *err) {
 }
 
 /* Bytes of the leading components without magic, with their last slash. */
-static size_t literal_folder(sv pattern) {
+static size_t literal_folder(sv text) {
     size_t folder = 0;
-    for (size_t i = 0; i < pattern.n && !strchr("*?[", pattern.p[i]); i++)
-        if (pattern.p[i] == '/') folder = i + 1;
+    for (size_t i = 0; i < text.n && !strchr("*?[", text.p[i]); i++)
+        if (text.p[i] == '/') folder = i + 1;
     return folder;
 }
 
 static bool match_local(listing *l, sv base, sv text, const pattern *p, pattern_budget *b, buf *out, gv_err *err) {
-    walk w = {.l = l, .p = p, .pattern = text, .budget = b, .out = out};
+    walk w = {.l = l, .p = p, .asked = text, .budget = b, .out = out};
     const bool absolute = text.n && text.p[0] == '/';
     const size_t folder = literal_folder(text);
     if (!absolute) {

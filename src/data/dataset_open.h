@@ -38,7 +38,9 @@ struct dataset {
 dataset *dataset_new(const char *name);
 /* Index of the file, added if new. */
 size_t dataset_add_file(dataset *d, const char *path, const char *shown);
-/* The chosen rows: terms of split over the named splits, whose files are files[first[i], first[i + 1]). */
+/* The terms of wish, or the only split; each must be one of d->splits. */
+bool dataset_choose(const dataset *d, const char *wish, split_spec *out, gv_err *err) GV_MUST_USE;
+/* The chosen rows: terms of split over the named splits, whose files are files[first[2i], first[2i + 1]). */
 bool dataset_cut(dataset *d, const split_spec *s, const size_t *first, gv_err *err) GV_MUST_USE;
 /* Reads what must be known before the first row: columns and their types. */
 bool dataset_learn(dataset *d, const card *c, const char *config, gv_err *err) GV_MUST_USE;

@@ -87,7 +87,8 @@ static bool learn_file(dataset *d, size_t file, gv_err *err) {
     row r;
     while ((ok = rows_next(rows.rows, &r, &end, err)) && !end) {
         if (r.bad && n == 0 && d->kind == KIND_JSON)
-            ok = gv_fail(err, GV_FORMAT, r.line, SV_FMT "; a JSON file of a data set is an array of objects or has one object a line", SV_ARG(r.message));
+            ok = gv_fail(err, GV_FORMAT, r.line, SV_FMT "; a JSON file of a data set is an array of objects or has one object a line",
+                         SV_ARG(r.message));
         else if (!r.bad)
             ok = table_see(&d->table, &r, err);
         if (!ok) break;

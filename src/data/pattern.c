@@ -209,9 +209,9 @@ static void count_parts(sv path, size_t *special, size_t *hidden) {
     }
 }
 
-bool pattern_is_unasked(sv path, sv pattern) {
+bool pattern_is_unasked(sv path, sv asked) {
     size_t s, h, asked_s, asked_h;
     count_parts(path, &s, &h);
-    count_parts(pattern, &asked_s, &asked_h);
+    count_parts(asked, &asked_s, &asked_h);
     return s != asked_s || h != asked_h;
 }

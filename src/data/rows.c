@@ -312,12 +312,13 @@ bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) {
         buf_clear(&r->columns);
         if (r->feed.next)
             ok = next_fed(r, end, err);
-        else switch (r->format) {
-        case ROWS_JSON: ok = rows_next_json(r, end, err); break;
-        case ROWS_CSV:
-        case ROWS_TSV: ok = rows_next_csv(r, ours || o->id_col, end, err); break;
-        default: ok = rows_next_jsonl(r, end, err);
-        }
+        else
+            switch (r->format) {
+            case ROWS_JSON: ok = rows_next_json(r, end, err); break;
+            case ROWS_CSV:
+            case ROWS_TSV: ok = rows_next_csv(r, ours || o->id_col, end, err); break;
+            default: ok = rows_next_jsonl(r, end, err);
+            }
         if (!ok) return false;
         if (*end) {
             r->done = true;

@@ -55,7 +55,7 @@ struct rows_reader {
     char *name; /* for messages */
     size_t max_row_bytes;
     source src;
-    rows_feed feed; /* feed.next is NULL: none */
+    rows_feed feed;       /* feed.next is NULL: none */
     uint64_t next_number; /* of the next row */
     bool done;
 

@@ -28,9 +28,8 @@ bool split_name_check(sv name) {
 }
 
 static bool fail_term(sv term, gv_err *err) {
-    return gv_fail(err, GV_USAGE, -1,
-                   "split \"%.*s\" is not NAME, NAME[FROM:TO] or NAME[FROM%%:TO%%]; several are joined by +", (int)(term.n > SHOWN ? SHOWN : term.n),
-                   term.p ? term.p : "");
+    return gv_fail(err, GV_USAGE, -1, "split \"%.*s\" is not NAME, NAME[FROM:TO] or NAME[FROM%%:TO%%]; several are joined by +",
+                   (int)(term.n > SHOWN ? SHOWN : term.n), term.p ? term.p : "");
 }
 
 /* -?[\d_]+ and an optional % at *i; *has false if there is no number. */

@@ -70,7 +70,8 @@ void value_put_base64(buf *out, const uint8_t *p, size_t n) {
     buf_add_char(out, '"');
     for (size_t i = 0; i < n; i += 3) {
         const uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        const char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=', i + 2 < n ? digits[v & 63] : '='};
+        const char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=',
+                              i + 2 < n ? digits[v & 63] : '='};
         buf_add(out, four, 4);
     }
     buf_add_char(out, '"');

@@ -66,7 +66,7 @@ TREES = {
     "card_bad_split": {"README.md": card("configs:\n- config_name: default\n  data_files:\n  - split: a-b\n    path: a.jsonl\n"), "a.jsonl": jsonl(1)},
     "card_two_defaults": {"README.md": card("configs:\n- config_name: default\n  data_files: a.jsonl\n- config_name: b\n  data_files: a.jsonl\n  default: true\n"), "a.jsonl": jsonl(1)},
     "card_no_name": {"README.md": card("configs:\n- data_files: a.jsonl\n"), "a.jsonl": jsonl(1)},
-    "card_features": {"README.md": card("dataset_info:\n  features:\n  - name: s\n    dtype: string\n  - name: f\n    dtype: float64\n"), "a.csv": "s,f,i\n5,6,7\n"},
+    "card_features": {"README.md": card("dataset_info:\n  features:\n  - name: s\n    dtype: string\n  - name: f\n    dtype: float64\n  - name: i\n    dtype: int64\n"), "a.csv": "s,f,i\n5,6,7\n"},
     "empty": {"LICENSE": "x"},
     "jsonl_keys": {"a.jsonl": '{"a": 1}\n{"b": "x", "a": 2}\n', "b.jsonl": '{"c": true}\n'},
     "json_array": {"a.json": '[{"a": 1}, {"a": 2.5}]'},
@@ -102,7 +102,7 @@ def plain(v):
 def first_error(e):
     while e.__cause__ is not None:
         e = e.__cause__
-    return "%s: %s" % (type(e).__name__, str(e).split("\n")[0])
+    return ("%s: %s" % (type(e).__name__, str(e).split("\n")[0]))[:200]
 
 
 def outcome(root, arguments, cache):
