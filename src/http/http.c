@@ -117,7 +117,7 @@ static int64_t wait_before(http *h, int tries, int64_t asked_us) {
 }
 
 static bool is_stopped(const http *h) {
-    return h->o.stop && *h->o.stop;
+    return h->o.stopped && h->o.stopped(h->o.ctx);
 }
 
 bool http_pause(http *h, int tries, int64_t asked_us, gv_err *err) {

@@ -6,7 +6,7 @@
  * What every call gets: redirects followed here and not by libcurl (only http and https, never from https to http, and the token goes to
  * nobody but the origin, that is scheme, host and port, of the first URL); tries again after failures that may pass, with waits that grow
  * and are jittered, or as long as the server asks (Retry-After, RateLimit); a cap on the body; ends for connections that do not come
- * up or stall; an end within 100 ms of *stop.  Messages name the URL without its query, which may hold a signature, the status, and what the server said.
+ * up or stall; an end within 100 ms of stopped().  Messages name the URL without its query, which may hold a signature, the status, and what the server said.
  *
  * Built with -DGAVEL_CURL=OFF every call fails with GV_UNSUPPORTED. */
 #ifndef GAVEL_HTTP_HTTP_H
@@ -14,8 +14,6 @@
 
 #include "base/err.h"
 #include "base/str.h"
-
-#include <signal.h>
 
 typedef struct http http;
 typedef struct http_call http_call;
@@ -30,10 +28,11 @@ typedef struct http_options {
     int64_t backoff_ms;  /* the first wait, doubled for each further one up to 30 s, each times 0.5 to 1.5; 500 */
     int64_t max_wait_s;  /* a server that asks for a longer wait is not waited for; 600 */
     const char *ca_file; /* certificates instead of the system's */
-    const volatile sig_atomic_t *stop; /* non-zero: every call ends with GV_INTERRUPTED */
+    /* Asked ten times a second, on the owner's thread: true ends every call with GV_INTERRUPTED.  NULL: never. */
+    bool (*stopped)(void *ctx);
     /* Told of each wait: "http://host/path: 503 Service Unavailable; try 2 of 6 in 0.7 s".  NULL: log_msg. */
     void (*on_wait)(void *ctx, const char *msg);
-    void *ctx;
+    void *ctx; /* of both */
 } http_options;
 http *http_open(const http_options *o, gv_err *err) GV_MUST_USE;
 /* Calls in progress are given up without a word; NULL is fine. */
@@ -104,7 +103,7 @@ bool http_call_done(const http_call *c);
 bool http_call_result(http_call *c, http_response **r, gv_err *err) GV_MUST_USE;
 void http_call_free(http_call *c);
 
-/* The wait before try `tries` + 1 (tries >= 1) of something that the caller repeats itself: asked_us if that is more.  False and GV_INTERRUPTED when *stop ends it,
+/* The wait before try `tries` + 1 (tries >= 1) of something that the caller repeats itself: asked_us if that is more.  False and GV_INTERRUPTED when stopped() ends it,
  * GV_LIMIT when the server asks for more than max_wait_s. */
 bool http_pause(http *h, int tries, int64_t asked_us, gv_err *err) GV_MUST_USE;
 int http_tries(const http *h);

@@ -6,7 +6,7 @@
 
 typedef struct url_parts {
     char *scheme, *host, *port; /* curl's strings */
-    bool user;
+    bool spoken, user;          /* http or https; with user or password */
 } url_parts;
 
 static void parts_free(url_parts *p) {
@@ -15,20 +15,18 @@ static void parts_free(url_parts *p) {
     curl_free(p->port);
 }
 
-/* False, with nothing to free, if url cannot be parsed. */
+/* False if url cannot be parsed or is not http(s) with a host; *p is to be freed either way. */
 static bool parts_of(const char *url, url_parts *p) {
     *p = (url_parts){0};
     CURLU *u = curl_url();
     char *user = NULL, *password = NULL;
-    bool ok = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_SCHEME, &p->scheme, 0) == CURLUE_OK &&
-              curl_url_get(u, CURLUPART_HOST, &p->host, 0) == CURLUE_OK &&
-              curl_url_get(u, CURLUPART_PORT, &p->port, CURLU_DEFAULT_PORT) == CURLUE_OK;
-    if (ok) {
-        p->user = curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK || curl_url_get(u, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK;
-    } else {
-        parts_free(p);
-        *p = (url_parts){0};
-    }
+    bool ok = u && curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_SCHEME, &p->scheme, 0) == CURLUE_OK;
+    p->spoken = ok && (strcasecmp(p->scheme, "http") == 0 || strcasecmp(p->scheme, "https") == 0);
+    ok = p->spoken && curl_url_get(u, CURLUPART_HOST, &p->host, 0) == CURLUE_OK &&
+         curl_url_get(u, CURLUPART_PORT, &p->port, CURLU_DEFAULT_PORT) == CURLUE_OK;
+    p->user =
+        ok && (curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK || curl_url_get(u, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK);
     curl_free(user);
     curl_free(password);
     curl_url_cleanup(u);
@@ -40,16 +38,13 @@ bool http_url_check(const char *url, gv_err *err) {
     buf shown = {0};
     http_url_show(url, &shown);
     const char *text = shown.p ? shown.p : "";
-    bool ok = false;
-    if (!parts_of(url, &p)) {
-        gv_fail(err, GV_USAGE, -1, "%s is no URL", text);
-    } else if (strcasecmp(p.scheme, "http") != 0 && strcasecmp(p.scheme, "https") != 0) {
+    bool ok = parts_of(url, &p);
+    if (p.scheme && !p.spoken)
         gv_fail(err, GV_USAGE, -1, "%s: only http and https are spoken, not %s", text, str_show(sv_of(p.scheme)).text);
-    } else if (p.user) {
-        gv_fail(err, GV_USAGE, -1, "%s: a user or password in a URL is refused", text);
-    } else {
-        ok = true;
-    }
+    else if (!ok)
+        gv_fail(err, GV_USAGE, -1, "%s is no URL", text);
+    else if (p.user)
+        ok = gv_fail(err, GV_USAGE, -1, "%s: a user or password in a URL is refused", text);
     parts_free(&p);
     buf_fini(&shown);
     return ok;

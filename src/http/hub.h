@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "http/http.h"
 
+#include <signal.h>
+
 typedef struct hub hub;
 
 typedef enum hub_kind { HUB_MODEL, HUB_DATASET } hub_kind;
@@ -29,6 +31,7 @@ typedef struct hub_options {
     const char *token;    /* HF_TOKEN, HUGGING_FACE_HUB_TOKEN, file HF_TOKEN_PATH or $HF_HOME/token; "" = none */
     const char *cache;    /* HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, $HF_HOME/hub */
     bool offline;         /* also by HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, and for data sets HF_DATASETS_OFFLINE */
+    int64_t retries;      /* after a failure that may pass; 5, none if negative */
     int64_t parallel;     /* files at a time; 4 */
     const volatile sig_atomic_t *stop;
 } hub_options;
@@ -57,7 +60,8 @@ bool hub_commit_check(sv commit); /* 40 lower-case hex digits */
 typedef struct hub_file {
     const char *path;
     uint64_t size;
-    const char *etag; /* sha256 or git blob id: the blob's name.  NULL if a cached listing does not know it */
+    const char *etag;    /* sha256 (LFS) or git blob id of the content: the blob's name.  NULL if only a snapshot folder was looked at */
+    const char *blob_id; /* git blob id: the same, or of the LFS pointer; NULL as above */
 } hub_file;
 
 /* The files of one commit, sorted by path.  Strings are the list's. */
@@ -88,6 +92,8 @@ typedef struct hub_progress {
 } hub_progress;
 typedef void hub_show(void *ctx, const hub_progress *p);
 
+/* Is f whole in the cache? */
+bool hub_has(const hub *h, const hub_repo *repo, const hub_file *f);
 /* Puts the chosen files (indices into l->files; NULL: all) into the cache and links them into the snapshot; the folder of the snapshot to *folder (free it).
  * show is called from the calling thread, ten times a second at most, and once at the end.  NULL is fine. */
 bool hub_fetch(hub *h, const hub_repo *repo, const hub_list *l, const size_t *chosen, size_t n, hub_show *show, void *ctx, char **folder,
@@ -102,6 +108,7 @@ typedef struct hub_parquet_file {
     const char *config, *split, *url, *filename;
     uint64_t size;
 } hub_parquet_file;
+
 typedef struct hub_parquet {
     hub_parquet_file *files;
     size_t n;
