@@ -151,7 +151,7 @@ static void put_judge(buf *out, const card_judge *j) {
 
 static void put_references(buf *out, const card *c) {
     if (!c->n_citations) return;
-    buf_add_str(out, "## References\n\n");
+    buf_add_str(out, "##\xc2\xa0References\n\n"); /* a no-break space, as in distilabel's template */
     for (size_t i = 0; i < c->n_citations; i++) buf_printf(out, "\n```\n%s\n```\n\n", c->citations[i]);
     buf_add_char(out, '\n');
 }
@@ -165,7 +165,7 @@ bool card_put(buf *out, const card *c, gv_err *err) {
     buf_add_str(out, "## Dataset structure\n\nThe examples have the following structure per configuration:\n\n");
     for (size_t i = 0; i < c->n_configs; i++)
         if (!put_config(out, c, &c->configs[i], err)) return false;
-    buf_add_str(out, "\n\n\n\n");
+    buf_add_str(out, "\n\n\n\n\n");
     if (c->n_judges) buf_add_str(out, "## Judgments\n\n");
     for (size_t i = 0; i < c->n_judges; i++) put_judge(out, &c->judges[i]);
     put_references(out, c);

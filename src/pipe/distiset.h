@@ -45,10 +45,12 @@ uint64_t distiset_rows(const distiset *d, size_t config);
 
 /* What goes beside the rows.  Zero is the default everywhere; all borrowed. */
 typedef struct distiset_about {
-    const char *
-        repo_id; /* ORG/NAME, as the card's commands name it; NULL: DIR's last part, with - for others.  GV_USAGE for other characters than [A-Za-z0-9._/-] */
-    const char *readme;           /* path of a README.md whose metadata is kept (the one of the repository to push to); NULL: DIR's own,
-                                   * if any, without what it says of configs that are not written again */
+    /* ORG/NAME, as the card's commands name it; NULL: DIR's last part, with - for what such a name cannot hold.  GV_USAGE for other
+     * characters than [A-Za-z0-9._/-]. */
+    const char *repo_id;
+    /* Path of a README.md whose metadata is kept (that of the repository to push to).  NULL: DIR's own, if any, without what it says of
+     * configs that are not written again. */
+    const char *readme;
     sv pipeline_yaml;             /* bytes of pipeline.yaml (base/yaml_out.h); empty: no file, and no sentence about it in the card */
     const char *log;              /* path of the log to copy (pipe/run_log.h); NULL: no pipeline.log */
     const char *const *citations; /* BibTeX, in the order of the steps (card_cite_prometheus_eval) */

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -266,14 +267,14 @@ static bool add_file(distiset_files *out, const char *dir, const char *path, gv_
 bool distiset_list(const char *dir, distiset_files *out, gv_err *err) {
     found_list files = {0};
     *out = (distiset_files){0};
-    bool ok = scan(dir, "", &files, err), card = false, shards = false;
+    bool ok = scan(dir, "", &files, err), has_card = false, has_shards = false;
     qsort(files.v, files.n, sizeof *files.v, compare_found);
     for (size_t i = 0; i < files.n; i++) {
-        card = card || rank(&files.v[i]) == 2;
-        shards = shards || files.v[i].shard;
+        has_card = has_card || rank(&files.v[i]) == 2;
+        has_shards = has_shards || files.v[i].shard;
     }
-    if (ok && (!card || !shards))
-        ok = gv_fail(err, GV_STATE, -1, "%s is no Distiset: it has no %s", dir, card ? "data/train-*.parquet" : DISTISET_CARD);
+    if (ok && (!has_card || !has_shards))
+        ok = gv_fail(err, GV_STATE, -1, "%s is no Distiset: it has no %s", dir, has_card ? "data/train-*.parquet" : DISTISET_CARD);
     if (ok) out->v = gv_xcalloc(files.n, sizeof *out->v);
     for (size_t i = 0; i < files.n && ok; i++) ok = add_file(out, dir, files.v[i].path, err);
     found_fini(&files);
