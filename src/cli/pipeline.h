@@ -28,4 +28,10 @@ typedef struct pipeline_opts {
 /* The file with its parameters put in and checked; NULL, and the message said, on failure. */
 pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check, int *code);
 
+/* pipe_run_spec.model_path: models of the Hub are fetched.  ctx: a pipeline_talk. */
+typedef struct pipeline_talk {
+    bool json, quiet;
+} pipeline_talk;
+bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err);
+
 #endif

@@ -72,10 +72,13 @@ static int run(int n_args, const char **args, const void *opts) {
     pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
     if (!p) return code;
     pipe_summary all = {0}, few = {0};
+    pipeline_talk talk = {false, true};
     pipe_run_spec spec = {.datasets = o->pipeline.dataset.v,
                           .n_datasets = o->pipeline.dataset.n,
                           .models = o->models.v,
                           .n_models = o->models.n,
+                          .model_path = cli_pipeline_model,
+                          .model_path_ctx = &talk,
                           .engine = cli_lm_options(&o->model),
                           .stop = &cli_signal};
     cli_stop_politely();

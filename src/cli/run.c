@@ -21,11 +21,12 @@ static const opt_def options[] = {
     {"model", 'm', OPT_LIST, AT(models), "[STEP=]MODEL", NULL, 0, 0,
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows of each loading step", "Input and output"},
-    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl or .csv; the run's journal is FILE.run", NULL},
+    {"out", 'o', OPT_STRING, AT(out), "FILE|DIR", NULL, 0, 0,
+     "Output: .jsonl, .csv or .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
     {"repo-id", 0, OPT_STRING, AT(repo_id), "ORG/NAME", NULL, 0, 0, "Name of the data set's repository on the Hub, for its card", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0, "Judge one row of each loading step and write nothing", NULL},
-    {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing FILE.run", NULL},
-    {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of FILE.run that have no verdict", NULL},
+    {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing OUT.run", NULL},
+    {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of OUT.run that have no verdict", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", NULL},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "Only warnings and errors", NULL},
     CLI_OPTS_ENGINE(run_opts, model),
@@ -71,11 +72,14 @@ static int run_with(const run_opts *o, const pipeline *p) {
     gv_err err = GV_ERR_INIT;
     progress_view view;
     pipe_summary sum = {0};
+    pipeline_talk talk = {o->json, o->quiet};
     progress_init(&view, o->json, o->quiet);
     const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v,
                                 .n_datasets = o->pipeline.dataset.n,
                                 .models = o->models.v,
                                 .n_models = o->models.n,
+                                .model_path = cli_pipeline_model,
+                                .model_path_ctx = &talk,
                                 .engine = cli_lm_options(&o->model),
                                 .out = o->dry_run ? NULL : o->out,
                                 .repo_id = o->repo_id,
@@ -110,7 +114,8 @@ static int run(int n_args, const char **args, const void *opts) {
     if (o->quiet) log_set(talk_log, LOG_WARN);
     if (o->json && o->quiet) gv_fail(&err, GV_USAGE, -1, "--json and --quiet exclude each other");
     if (o->fresh && o->retry_failed) gv_fail(&err, GV_USAGE, -1, "--fresh and --retry-failed exclude each other");
-    if (!o->out && !o->dry_run) gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv, or --dry-run");
+    if (!o->out && !o->dry_run)
+        gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE.jsonl, --out FILE.parquet or --out DIR (a Distiset), or --dry-run");
     if (err.code != GV_OK) return cli_fail(&err);
     pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
     if (!p) return code;
@@ -130,7 +135,7 @@ const opt_command command_run = {
               "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
               "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
               "--param STEP.llm.model=FILE names.\n\n"
-              "Each judgment is at once in the journal FILE.run. The same command continues an interrupted run; changed rows, parameters "
+              "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
               "or models "
               "are refused with the difference named.\n\n"
               "Exit codes: 0 all judgments have a verdict; 1 failed; 2 wrong usage; 3 finished, some without a verdict; 130 or 143 "

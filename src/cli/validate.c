@@ -1,6 +1,7 @@
 /* gavel validate: is a pipeline file one that gavel runs?  Also opens pipelines for the other commands. */
 #include "cli/pipeline.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
 
 #include <stdio.h>
 
@@ -11,6 +12,11 @@ pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check
     *code = cli_fail(&err);
     pipe_free(p);
     return NULL;
+}
+
+bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err) {
+    const pipeline_talk *t = ctx;
+    return cli_model_path(model, HUB_WEIGHTS, t->json, t->quiet, path, err);
 }
 
 typedef struct validate_opts {

@@ -166,7 +166,7 @@ static bool open_repository(opening *o, const char *path, gv_err *err) {
     hub_repo repo;
     if (!parse_hub(o, path, &repo, err)) return false;
     hub *h = o->spec->hub;
-    if (!h) h = o->own_hub = hub_open(NULL, err);
+    if (!h) h = o->own_hub = hub_open(&(hub_options){0}, err);
     if (!h || !listing_open_hub(&o->l, h, &repo, err)) return false;
     memcpy(o->d->commit, o->l.files.commit, sizeof o->d->commit);
     return true;

@@ -220,26 +220,32 @@ bool pipe_check_columns(const pipeline *p, pipe_names *at, arena *a, gv_err *err
     return true;
 }
 
-/* Where the column comes from: upwards, from step to step, under the name it has there. */
-pipe_type pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name) {
+static const char *judge_type(const pipe_step *s, sv name) {
+    const json_value *mode = pipe_arg(s->json, "mode"), *group = pipe_arg(s->json, "group_generations");
+    const bool lists = group && json_kind_of(group) == JSON_BOOL && json_bool(group);
+    const char *text = lists ? "list<element: string>" : "string", *number = lists ? "list<element: int64>" : "int64";
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("model_name")))) return "string";
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("feedback")))) return text;
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("result")))) return mode && sv_is(json_string(mode), "relative") ? text : number;
+    return NULL;
+}
+
+static bool renames(const pipe_step *s) {
+    const json_value *in = pipe_arg_map(s, "input_mappings"), *out = pipe_arg_map(s, "output_mappings");
+    return (in && json_size(in)) || (out && json_size(out));
+}
+
+/* Upwards, from step to step, as long as the column's name and values stay what they are. */
+const char *pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name) {
     for (;;) {
         const pipe_step *s = &p->steps[step];
-        const json_value *mode = pipe_arg(s->json, "mode"), *group = pipe_arg(s->json, "group_generations");
-        if (pipe_is_source(s->kind)) return PIPE_ANY;
-        if (s->kind == PIPE_JUDGE) {
-            const bool lists = group && json_kind_of(group) == JSON_BOOL && json_bool(group);
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("model_name")))) return PIPE_TEXT;
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("feedback")))) return lists ? PIPE_ANY : PIPE_TEXT;
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("result"))))
-                return lists ? PIPE_ANY : mode && sv_is(json_string(mode), "relative") ? PIPE_TEXT : PIPE_INTEGER;
-        } else if (s->kind != PIPE_COMBINE &&
-                   (s->kind != PIPE_KEEP || pipe_arg_map(s, "input_mappings") || pipe_arg_map(s, "output_mappings"))) {
-            const json_value *in = pipe_arg_map(s, "input_mappings"), *out = pipe_arg_map(s, "output_mappings");
-            if (s->kind != PIPE_KEEP || (in && json_size(in)) || (out && json_size(out))) return PIPE_ANY;
-        }
+        const char *type = s->kind == PIPE_JUDGE ? judge_type(s, name) : NULL;
+        if (type) return type;
+        if (pipe_is_source(s->kind) || s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s)))
+            return NULL;
         size_t k = s->n_before;
         while (k > 0 && !has(&at[s->before[k - 1]], name)) k--;
-        if (k == 0) return PIPE_ANY;
+        if (k == 0) return NULL;
         step = s->before[k - 1];
     }
 }

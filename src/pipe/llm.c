@@ -39,12 +39,14 @@ bool pipe_open_model(pipe_runner *r, const pipe_step *s, const pipe_judge *j, gv
         buf_fini(&key);
         return true;
     }
+    char *path = NULL;
     lm_free(r->model);
     free(r->model_key);
     r->model_key = key.p;
-    r->model = lm_open(&o, err);
+    const bool found = url.n || r->spec->model_path(r->spec->model_path_ctx, o.model, &path, err);
+    if (path) o.model = path;
+    r->model = found ? lm_open(&o, err) : NULL;
+    free(path);
     buf_fini(&url);
-    if (r->model) return true;
-    gv_context(err, "step \"%s\"", s->name);
-    return false;
+    return r->model || gv_context(err, "step \"%s\"", s->name);
 }

@@ -18,7 +18,7 @@ size_t pipe_count_leaves(const pipeline *p) {
 }
 
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) {
-    if (!is_file(spec->out)) return gv_fail(err, GV_UNSUPPORTED, -1, "--out %s: this version writes .jsonl and .csv", spec->out);
+    if (!is_file(spec->out)) return pipe_check_folder(spec, err);
     if (pipe_count_leaves(p) > 1)
         return gv_fail(err, GV_USAGE, -1, "--out %s: the pipeline ends in %zu steps, each with rows of its own; give a folder", spec->out,
                        pipe_count_leaves(p));
@@ -42,20 +42,47 @@ void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out) {
     }
 }
 
+/* Types of the leaf's columns for a format that needs them: a judge's columns have theirs whatever the values, others are as their values. */
+static bool types_of(pipe_runner *r, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) {
+    const pipe_table *t = &r->tables[leaf];
+    for (size_t c = 0; c < columns->n; c++) {
+        const char *type = pipe_column_type(r->p, r->columns, leaf, columns->v[c]);
+        schema_field *f = schema_add(out, columns->v[c], err);
+        if (!f || (type && !schema_from_arrow(out, &f->type, sv_of(type), err))) return false;
+        if (type) continue;
+        for (size_t i = 0; i < t->n; i++) {
+            const rows_cell *cell = pipe_row_get(&t->v[i], columns->v[c]);
+            json_doc *doc = cell ? json_parse(cell->raw, err) : NULL;
+            const bool ok = !cell || (doc && schema_see_value(out, &f->type, json_root(doc), columns->v[c], i, err));
+            json_free(doc);
+            if (!ok) return false;
+        }
+    }
+    return true;
+}
+
 static bool write_file(pipe_runner *r, gv_err *err) {
     size_t leaf = 0;
     while (r->p->steps[leaf].n_after) leaf++;
     const pipe_table *t = &r->tables[leaf];
+    const bool typed = rows_writer_is_typed(r->spec->out);
     pipe_names columns;
+    schema types;
+    schema_init(&types);
     pipe_table_columns(t, &r->a, &columns);
-    rows_writer *w = rows_writer_open(r->spec->out, columns.v, columns.n, err);
-    bool ok = w != NULL;
+    bool ok = !typed || types_of(r, leaf, &columns, &types, err);
+    rows_writer *w = NULL;
+    if (ok) w = typed ? rows_writer_open_typed(r->spec->out, &types, err) : rows_writer_open(r->spec->out, columns.v, columns.n, err);
+    ok = w != NULL;
     for (size_t i = 0; ok && i < t->n; i++) ok = rows_writer_put(w, t->v[i].cells, t->v[i].n, err);
-    if (ok) return rows_writer_commit(w, err);
-    rows_writer_abandon(w);
-    return false;
+    if (ok)
+        ok = rows_writer_commit(w, err);
+    else
+        rows_writer_abandon(w);
+    schema_fini(&types);
+    return ok;
 }
 
 bool pipe_write_output(pipe_runner *r, gv_err *err) {
-    return write_file(r, err);
+    return is_file(r->spec->out) ? write_file(r, err) : pipe_write_folder(r, err);
 }

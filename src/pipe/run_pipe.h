@@ -15,6 +15,9 @@ typedef struct pipe_run_spec {
     size_t n_datasets;
     const char *const *models; /* "FILE" or "STEP=FILE": the model instead of the pipeline's */
     size_t n_models;
+    /* A model's name to the path of a file here (ORG/NAME of the Hub is fetched); the path is to be freed. */
+    bool (*model_path)(void *ctx, const char *model, char **path, gv_err *err);
+    void *model_path_ctx;
     lm_options engine;   /* model and chat_template are the steps' */
     const char *out;     /* .jsonl, .csv, ... for one leaf; a folder: a Distiset; NULL: nothing is written, and there is no journal */
     const char *repo_id; /* as the Distiset's card names it; may be NULL */

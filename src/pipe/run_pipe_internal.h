@@ -24,7 +24,7 @@ typedef struct pipe_runner {
     int64_t start_us, shown_us;
 } pipe_runner;
 
-/* Rows of a loading step (or of --dataset, which `wanted` then names) before output_mappings; digest of their bytes. */
+/* Rows of a loading step (or of --dataset) before output_mappings; digest of their bytes. */
 bool pipe_load_rows(pipe_runner *r, const pipe_step *s, pipe_table *out, pipe_names *columns, char digest[65], gv_err *err) GV_MUST_USE;
 
 /* Opens the step's model into r->model, or keeps the one that is open if it is the same.  The one place that knows which engine stands
@@ -38,6 +38,9 @@ bool pipe_write_output(pipe_runner *r, gv_err *err) GV_MUST_USE;
 /* Can the output be written?  Before a model is loaded. */
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
 
+/* The same for a folder. */
+bool pipe_write_folder(pipe_runner *r, gv_err *err) GV_MUST_USE;
+bool pipe_check_folder(const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
 size_t pipe_count_leaves(const pipeline *p);
 /* Columns of all rows, in order of first appearance. */
 void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out);

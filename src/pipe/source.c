@@ -1,7 +1,8 @@
-/* Rows of the loading steps, from files here.  See run_pipe_internal.h.
+/* Rows of the loading steps: of the Hub, of files and folders here, or of --dataset.  See run_pipe_internal.h.
  *
  * Every row gets all columns, null where it has none, because a table has one set of columns.  The digest is of the cells, so it does not
  * depend on where the rows came from. */
+#include "data/dataset.h"
 #include "pipe/pipe_internal.h"
 #include "pipe/run_pipe_internal.h"
 
@@ -72,52 +73,62 @@ static bool load_file(pipe_runner *r, const char *path, uint64_t limit, pipe_tab
     return ok;
 }
 
-static bool no_rows(const pipe_step *s, gv_err *err) {
+/* Takes d, which may be NULL: err says why. */
+static bool load_dataset(pipe_runner *r, dataset *d, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    const rows_options o = {0};
+    rows_reader *reader = d ? dataset_rows(d, &o, err) : NULL;
+    const bool ok = reader && read_rows(r, reader, limit, t, columns, err);
+    rows_close(reader);
+    dataset_close(d);
+    return ok;
+}
+
+static bool load_hub(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    dataset_spec d = {0};
+    return pipe_arg_text(s, s->json, "repo_id", "", &r->a, &d.path, err) &&
+           pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
+           pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
+           pipe_arg_text(s, s->json, "revision", NULL, &r->a, &d.revision, err) &&
+           load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
+}
+
+/* distilabel overwrites a given filetype by the suffix; so the suffix is what counts here too. */
+static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    dataset_spec d = {.data_files = pipe_arg(s->json, "data_files")};
+    return pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
+           load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
+}
+
+static bool load_disk(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    dataset_disk_spec d = {0};
+    return pipe_arg_text(s, s->json, "dataset_path", "", &r->a, &d.path, err) &&
+           pipe_arg_bool(s, s->json, "is_distiset", false, &d.is_distiset, err) &&
+           pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
+           pipe_arg_text(s, s->json, "split", NULL, &r->a, &d.split, err) &&
+           load_dataset(r, dataset_open_disk(&d, err), limit, t, columns, err);
+}
+
+static bool load_step(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     switch (s->kind) {
+    case PIPE_LOAD_HUB: return load_hub(r, s, limit, t, columns, err);
+    case PIPE_LOAD_FILES: return load_files(r, s, limit, t, columns, err);
+    case PIPE_LOAD_DISK: return load_disk(r, s, limit, t, columns, err);
     case PIPE_LOAD_DICTS:
         return gv_fail(
             err, GV_USAGE, -1,
-            "step \"%s\": distilabel does not save the rows of LoadDataFromDicts; give them with --dataset FILE (JSON lines, one "
-            "object a row)",
-            s->name);
-    case PIPE_LOAD_HUB:
-    case PIPE_LOAD_DISK:
-        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s is not read by this version; give the rows with --dataset FILE", s->name,
-                       s->class_name);
-    default: return gv_fail(err, GV_USAGE, -1, "step \"%s\" has no rows; nothing leads to it: give them with --dataset FILE", s->name);
+            "distilabel does not save the rows of LoadDataFromDicts; give them with --dataset FILE (JSON lines, one object a row)");
+    default: return gv_fail(err, GV_USAGE, -1, "no step leads to it, so its rows must come with --dataset FILE");
     }
-}
-
-/* data_files: one file, or a list of files one behind the other. */
-static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
-    const json_value *files = pipe_arg(s->json, "data_files");
-    const char *path;
-    if (json_kind_of(files) == JSON_STRING)
-        return pipe_arg_text(s, s->json, "data_files", "", &r->a, &path, err) && load_file(r, path, limit, t, columns, err);
-    if (json_kind_of(files) != JSON_ARRAY)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": data_files is a %s; give a file or a list of files", s->name,
-                       json_kind_name(files));
-    for (json_iter it = json_each(files); json_next(&it) && (!limit || t->n < limit);) {
-        const sv f = json_string(it.value);
-        if (!load_file(r, arena_dup(&r->a, f.p, f.n), limit, t, columns, err)) return false;
-    }
-    return true;
 }
 
 bool pipe_load_rows(pipe_runner *r, const pipe_step *s, pipe_table *out, pipe_names *columns, char digest[65], gv_err *err) {
-    const char *dataset = pipe_for_step(r->p, r->spec->datasets, r->spec->n_datasets, s->name);
+    const char *given = pipe_for_step(r->p, r->spec->datasets, r->spec->n_datasets, s->name);
     int64_t most = 0;
     *columns = (pipe_names){0};
     if (pipe_is_source(s->kind) && !pipe_arg_int(s, s->json, "num_examples", 0, &most, err)) return false;
     uint64_t limit = most > 0 ? (uint64_t)most : 0;
     if (r->spec->limit && (!limit || r->spec->limit < limit)) limit = r->spec->limit;
-    bool ok;
-    if (dataset)
-        ok = load_file(r, dataset, limit, out, columns, err);
-    else if (s->kind == PIPE_LOAD_FILES)
-        ok = load_files(r, s, limit, out, columns, err);
-    else
-        return no_rows(s, err);
+    const bool ok = given ? load_file(r, given, limit, out, columns, err) : load_step(r, s, limit, out, columns, err);
     if (!ok) return gv_context(err, "step \"%s\"", s->name);
     fill(r, columns, out, digest);
     r->sum->rows_in += out->n;

@@ -53,6 +53,10 @@ def same_rows(out, want):
     assert len(got) == len(want), (len(got), len(want))
 
 
+def same_rows_as_table(out, column, want):
+    assert [r[column] for r in table(out)] == [r[column] for r in table(want)]
+
+
 def every_recorded_file_loads_as_yaml_and_as_json(_):
     names = sorted(os.listdir(FILES))
     assert len(names) == 62, len(names)
@@ -148,7 +152,7 @@ def what_is_not_run_is_an_error_that_names_step_and_argument(_):
         check(run("validate", edited(change)), code, message)
     refused(run("validate", os.path.join(FILES, "routing.yaml")), 1, 'step "load": the routing batch function "sample_n_steps"')
     refused(run("validate", os.path.join(FILES, "generation_kwargs.yaml")), 1, "llm.generation_kwargs.stop is not supported")
-    refused(run("run", EXAMPLE, "--model", "x.gguf", "--out", "o.jsonl"), 1, 'step "load_dataset"', "--dataset FILE")
+    refused(run("run", os.path.join(FILES, "openai.yaml"), "--model", "x.gguf", "--out", "o.jsonl"), 2, 'step "load"', "--dataset FILE")
     refused(run("run", os.path.join(FILES, "openai.yaml"), "--dataset", path("openai", "input.jsonl"), "--out", "o.jsonl"), 1,
             'step "judge"', "http://127.0.0.1:8000/v1#prometheus")
 
@@ -213,6 +217,24 @@ def a_stopped_run_continues_and_changed_settings_are_refused(_):
     run(*args, "--model", "mock:log=log", want=0)
     assert len(read("log").split()) - before <= 120 - 70 + 2  # nothing is judged twice
     run(*args, "--model", "mock", "--param", "first.llm.generation_kwargs.temperature=0.5", "--fresh", want=0)
+
+
+@mock
+def every_run_fits_a_distiset_with_types_that_do_not_depend_on_the_values(_):
+    for name, configs in (("two_leaves", ("absolute", "relative")), ("all_null", ("data",)), ("numgen3_grouped", ("data",))):
+        gavel_run(name, "out-" + name)
+        for config in configs:
+            file = "out-%s/%s/train-00000-of-00001.parquet" % (name, config)
+            assert os.path.exists(file), (name, sorted(os.listdir("out-" + name)))
+            assert read(file)[:4] == b"PAR1"
+        for part in ("README.md", "pipeline.yaml", "pipeline.log"):
+            assert os.path.exists("out-%s/%s" % (name, part)), part
+        run("info", "out-%s/pipeline.yaml" % name, want=0)
+    gavel_run("all_null", "o.parquet")
+    again = run("run", os.path.join(FILES, "no_raw.yaml"), "--dataset", "out-two_leaves/absolute/train-00000-of-00001.parquet", "--model",
+                "mock", "--out", "o.jsonl", want=0)
+    assert "5 rows" in again.err
+    same_rows_as_table("o.jsonl", "instruction", path("two_leaves", "rows.absolute.jsonl"))
 
 
 @mock
@@ -288,6 +310,7 @@ support.main([
     files_of_old_versions_load,
     hostile_yaml_ends_at_once_in_a_clear_error,
     a_stopped_run_continues_and_changed_settings_are_refused,
+    every_run_fits_a_distiset_with_types_that_do_not_depend_on_the_values,
     failed_rows_are_judged_again_on_request_only,
     several_leaves_need_a_folder_and_joins_need_equal_rows,
     a_dry_run_judges_one_row_and_a_plan_tells_the_cost_and_neither_writes,
