@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify quantize bench pull push --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge run plan validate info render parse tokenize logits inspect export verify quantize bench pull push --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -50,6 +50,58 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    run)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --limit|-l) return ;;
+        --out|-o) _gavel_files; return ;;
+        --repo-id) _gavel_files; return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --weights) _gavel_files; return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
+        --max-batch) return ;;
+        esac
+        options='--param --dataset --model --limit --out --repo-id --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    plan)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --sample) return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --weights) _gavel_files; return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
+        --max-batch) return ;;
+        esac
+        options='--param --dataset --model --sample --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --help'
+        ;;
+    validate)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        esac
+        options='--param --dataset --help'
+        ;;
+    info)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        esac
+        options='--param --dataset --help'
         ;;
     render)
         case $prev in
@@ -122,9 +174,12 @@ _gavel() {
         case $prev in
         --type) _gavel_files; return ;;
         --imatrix) _gavel_files; return ;;
+        --calibrate) _gavel_files; return ;;
+        --ctx) return ;;
         --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         esac
-        options='--type --imatrix --requantize --threads --json --quiet --help'
+        options='--type --imatrix --calibrate --ctx --requantize --threads --kernels --json --quiet --help'
         ;;
     bench)
         case $prev in

@@ -114,7 +114,7 @@ static bool prepare(const render_opts *o, render_ctx *c, rubric *rub, rows_map *
     char *path = NULL;
     c->t = cli_model_path(o->model.model, HUB_TOKENIZER, false, false, &path, err) ? tok_open(path, err) : NULL;
     free(path);
-    c->chat = c->t ? layout_open(c->t, o->model.chat_template, err) : NULL;
+    c->chat = c->t ? layout_open(c->t, NULL, o->model.chat_template, err) : NULL;
     return c->chat != NULL;
 }
 

@@ -5,8 +5,8 @@
  * Stateless; recursion depth is that of the JSON document (64 at most). */
 #include "judge/pystr.h"
 
-#include <math.h>
-#include <stdio.h>
+#include "base/pyfloat.h"
+
 #include <stdlib.h>
 #include <utf8proc.h>
 
@@ -99,58 +99,6 @@ static bool is_integer_text(sv t) {
     return !memchr(t.p, '.', t.n) && !memchr(t.p, 'e', t.n) && !memchr(t.p, 'E', t.n);
 }
 
-/* The fewest decimal digits that read back as v >= 0, as "d.ddde+XX" in out.  Of a power of two the interval that reads back is wider
- * above than below, so the digits wanted may be one above the correctly rounded ones. */
-static void shortest_digits(double v, char out[40]) {
-    for (int precision = 0; precision < 17; precision++) {
-        snprintf(out, 40, "%.*e", precision, v);
-        if (strtod(out, NULL) == v) return;
-        char up[40];
-        memcpy(up, out, 40);
-        char *digit = strchr(up, 'e') - 1;
-        while (digit > up && *digit == '9') *digit-- = '0';
-        if (digit < up || *digit == '9' || *digit == '.') continue; /* a carry into the point: rounded values of fewer digits were tried */
-        ++*digit;
-        if (strtod(up, NULL) != v) continue;
-        memcpy(out, up, 40);
-        return;
-    }
-}
-
-/* repr() of a finite double: the fewest digits that read back; d.ddde+XX from 1e16 and below 1e-4, else plain with at least ".0". */
-static void put_float(buf *out, double v) {
-    char digits[40] = "";
-    if (signbit(v)) buf_add_char(out, '-');
-    shortest_digits(fabs(v), digits);
-    const char *e = strchr(digits, 'e');
-    int exponent = atoi(e + 1);
-    char mantissa[24];
-    int n = 0;
-    for (const char *p = digits; p < e; p++)
-        if (*p >= '0' && *p <= '9') mantissa[n++] = *p;
-    if (exponent < -4 || exponent >= 16) {
-        buf_add(out, mantissa, 1);
-        if (n > 1) {
-            buf_add_char(out, '.');
-            buf_add(out, mantissa + 1, (size_t)(n - 1));
-        }
-        buf_printf(out, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
-        return;
-    }
-    if (exponent < 0) {
-        buf_add_str(out, "0.");
-        for (int i = -1; i > exponent; i--) buf_add_char(out, '0');
-        buf_add(out, mantissa, (size_t)n);
-        return;
-    }
-    for (int i = 0; i <= exponent; i++) buf_add_char(out, i < n ? mantissa[i] : '0');
-    buf_add_char(out, '.');
-    if (n > exponent + 1)
-        buf_add(out, mantissa + exponent + 1, (size_t)(n - exponent - 1));
-    else
-        buf_add_char(out, '0');
-}
-
 static void put_number(buf *out, sv text) {
     if (is_integer_text(text)) { /* JSON allows no leading zeros or '+', so the digits are Python's; -0 is the integer 0 */
         buf_add_sv(out, sv_is(text, "-0") ? SV("0") : text);
@@ -158,12 +106,8 @@ static void put_number(buf *out, sv text) {
     }
     buf copy = {0};
     buf_add_sv(&copy, text);
-    double v = strtod(copy.p, NULL);
+    py_put_float(out, strtod(copy.p, NULL));
     buf_fini(&copy);
-    if (isinf(v))
-        buf_add_str(out, v < 0 ? "-inf" : "inf");
-    else
-        put_float(out, v);
 }
 
 void py_repr(buf *out, const json_value *v) {

@@ -1,114 +1,13 @@
-/* Rubric files: JSON, YAML and text, and the choice by name.  See rubric.h.
- *
- * YAML is read as libyaml's events and written as JSON text with every scalar a string, so that both formats take the same path: the JSON
- * parser's caps, and its refusal of duplicate keys, hold for YAML too.  Aliases, several documents, keys that are no scalars and
- * more than RUBRIC_MAX_YAML_DEPTH levels are refused. */
+/* Rubric files: JSON, YAML and text, and the choice by name.  See rubric.h. */
 #include "judge/rubric.h"
 
 #include "base/file.h"
+#include "base/yaml.h"
 #include "judge/rubric_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <yaml.h>
-
-/* ---- YAML ---- */
-
-typedef struct yaml_level {
-    bool is_map;
-    bool at_key; /* the next node of a map is a key */
-    bool any;
-} yaml_level;
-
-typedef struct yaml_reader {
-    yaml_level level[RUBRIC_MAX_YAML_DEPTH];
-    size_t depth, documents;
-    buf *json;
-} yaml_reader;
-
-static bool yaml_fail(const yaml_event_t *e, const char *what, gv_err *err) {
-    return gv_fail(err, GV_FORMAT, (int64_t)e->start_mark.line + 1, "invalid YAML at line %zu: %s", e->start_mark.line + 1, what);
-}
-
-/* Comma or colon before a node; refuses collections as keys. */
-static bool yaml_before_node(yaml_reader *r, const yaml_event_t *e, gv_err *err) {
-    if (r->depth == 0) return true;
-    yaml_level *l = &r->level[r->depth - 1];
-    if (l->is_map && l->at_key) {
-        if (e->type != YAML_SCALAR_EVENT) return yaml_fail(e, "a key must be text", err);
-        if (l->any) buf_add_char(r->json, ',');
-    } else if (!l->is_map && l->any) {
-        buf_add_char(r->json, ',');
-    }
-    l->any = true;
-    return true;
-}
-
-static void yaml_after_node(yaml_reader *r) {
-    if (r->depth == 0) return;
-    yaml_level *l = &r->level[r->depth - 1];
-    if (!l->is_map) return;
-    if (l->at_key) buf_add_char(r->json, ':');
-    l->at_key = !l->at_key;
-}
-
-static bool yaml_put_event(yaml_reader *r, const yaml_event_t *e, gv_err *err) {
-    bool is_map = e->type == YAML_MAPPING_START_EVENT;
-    switch (e->type) {
-    case YAML_DOCUMENT_START_EVENT:
-        if (r->documents++) return yaml_fail(e, "more than one document", err);
-        return true;
-    case YAML_ALIAS_EVENT: return yaml_fail(e, "aliases are not allowed in a rubric file", err);
-    case YAML_SCALAR_EVENT:
-        if (!yaml_before_node(r, e, err)) return false;
-        json_put_string(r->json, (sv){(const char *)e->data.scalar.value, e->data.scalar.length});
-        yaml_after_node(r);
-        return true;
-    case YAML_SEQUENCE_START_EVENT:
-    case YAML_MAPPING_START_EVENT:
-        if (!yaml_before_node(r, e, err)) return false;
-        if (r->depth == RUBRIC_MAX_YAML_DEPTH)
-            return gv_fail(err, GV_LIMIT, (int64_t)e->start_mark.line + 1, "YAML line %zu: more than %d levels", e->start_mark.line + 1,
-                           RUBRIC_MAX_YAML_DEPTH);
-        buf_add_char(r->json, is_map ? '{' : '[');
-        r->level[r->depth++] = (yaml_level){.is_map = is_map, .at_key = is_map};
-        return true;
-    case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT:
-        buf_add_char(r->json, r->level[--r->depth].is_map ? '}' : ']');
-        yaml_after_node(r);
-        return true;
-    default: return true;
-    }
-}
-
-bool rubric_yaml_to_json(sv yaml, buf *json, gv_err *err) {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) return gv_fail(err, GV_MEMORY, -1, "no memory for the YAML parser");
-    yaml_parser_set_input_string(&parser, (const unsigned char *)yaml.p, yaml.n);
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_reader r = {.json = json};
-    bool ok = true, end = false;
-    while (ok && !end) {
-        yaml_event_t e;
-        if (!yaml_parser_parse(&parser, &e)) {
-            size_t line = parser.problem_mark.line + 1;
-            if (parser.error == YAML_MEMORY_ERROR)
-                ok = gv_fail(err, GV_MEMORY, -1, "out of memory in the YAML parser");
-            else
-                ok = gv_fail(err, GV_FORMAT, (int64_t)line, "invalid YAML at line %zu: %s", line,
-                             parser.problem ? parser.problem : "unreadable");
-            break;
-        }
-        ok = yaml_put_event(&r, &e, err);
-        end = e.type == YAML_STREAM_END_EVENT;
-        yaml_event_delete(&e);
-    }
-    yaml_parser_delete(&parser);
-    if (ok && r.documents == 0) return gv_fail(err, GV_FORMAT, -1, "the file is empty");
-    return ok;
-}
 
 /* ---- files ---- */
 
@@ -197,8 +96,8 @@ static bool parse_map(const json_value *map, const char *pick, judge_style style
     return ok;
 }
 
-static bool parse_structured(sv bytes, const char *path, const char *pick, judge_style style, arena *a, rubric *out, gv_err *err) {
-    json_doc *doc = json_parse(bytes, err);
+/* Takes doc, which may be NULL: err says why. */
+static bool parse_structured(json_doc *doc, const char *path, const char *pick, judge_style style, arena *a, rubric *out, gv_err *err) {
     if (!doc) return false;
     const json_value *root = json_root(doc);
     buf text = {0};
@@ -217,13 +116,12 @@ static bool parse_structured(sv bytes, const char *path, const char *pick, judge
 }
 
 bool rubric_parse_file(sv bytes, const char *path, const char *pick, judge_style style, arena *a, rubric *out, gv_err *err) {
-    bool yaml = has_suffix(path, ".yaml") || has_suffix(path, ".yml");
+    static const yaml_options as_text = {.strings = true, .no_aliases = true, .max_depth = RUBRIC_MAX_YAML_DEPTH};
     bool ok = false;
-    buf json = {0};
-    if (yaml) {
-        ok = rubric_yaml_to_json(bytes, &json, err) && parse_structured(buf_view(&json), path, pick, style, a, out, err);
+    if (has_suffix(path, ".yaml") || has_suffix(path, ".yml")) {
+        ok = parse_structured(yaml_parse(bytes, &as_text, err), path, pick, style, a, out, err);
     } else if (has_suffix(path, ".json")) {
-        ok = parse_structured(bytes, path, pick, style, a, out, err);
+        ok = parse_structured(json_parse(bytes, err), path, pick, style, a, out, err);
     } else if (pick) {
         gv_fail(err, GV_USAGE, -1, "a text file holds one rubric without a name, not one called \"%s\"", pick);
     } else {
@@ -234,7 +132,6 @@ bool rubric_parse_file(sv bytes, const char *path, const char *pick, judge_style
         ok = rubric_check_text(bytes, style, err);
         if (ok) rubric_set(out, stem(path), bytes, a);
     }
-    buf_fini(&json);
     return ok ? true : gv_context(err, "%s", path);
 }
 

@@ -20,7 +20,5 @@ void rubric_set(rubric *out, sv name, sv text, arena *a);
 bool rubric_check_text(sv text, judge_style style, gv_err *err) GV_MUST_USE;
 /* "[criteria]\nScore 1: ..." from an object with these six keys. */
 bool rubric_object_text(const json_value *object, buf *text, gv_err *err) GV_MUST_USE;
-/* A YAML document as JSON text, every scalar a string. */
-bool rubric_yaml_to_json(sv yaml, buf *json, gv_err *err) GV_MUST_USE;
 
 #endif

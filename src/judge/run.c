@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "judge/answer.h"
 #include "judge/row_prompt.h"
 #include "kern/kern.h"
 
@@ -106,27 +107,6 @@ static bool record(run *r, const judgment *g, size_t which, gv_err *err) {
 
 /* ---- answers ---- */
 
-static void judge_answer(const run *r, const lm_result *a, judgment *g) {
-    verdict v = {0};
-    g->raw = a->text;
-    g->has_raw = true;
-    const bool chosen = a->choice >= 0;
-    const bool found = chosen ? verdict_from_choice(r->spec->prompt.mode, a->text, a->feedback_bytes, a->choice, a->forced, &v)
-                              : verdict_parse(r->spec->parser, r->spec->prompt.mode, a->text, &v);
-    if (found) {
-        g->status = JUDGMENT_OK;
-        g->verdict = v.result;
-        g->feedback = v.feedback;
-        g->has_feedback = true;
-        g->rule = v.rule;
-        g->forced = a->forced;
-        return;
-    }
-    g->status = a->finish == LM_LENGTH ? JUDGMENT_TRUNCATED : JUDGMENT_UNPARSABLE;
-    g->message =
-        a->finish == LM_LENGTH ? SV("the answer reached max_tokens without a verdict") : SV("the answer has no verdict of the asked form");
-}
-
 static double expected_score(const double *logprob) {
     double sum = 0, mass = 0;
     for (int i = 0; i < 5; i++) {
@@ -149,33 +129,14 @@ static bool take_answer(run *r, const lm_result *a, gv_err *err) {
                   .sample = s->sample,
                   .attempt = s->attempt,
                   .order = 'A',
-                  .seed = r->spec->sampling.seed,
-                  .prompt_tokens = a->prompt_tokens,
-                  .cached_tokens = a->cached_tokens,
-                  .output_tokens = a->output_tokens,
-                  .wait_us = a->wait_us,
-                  .prefill_us = a->prefill_us,
-                  .decode_us = a->decode_us};
+                  .seed = r->spec->sampling.seed};
     memcpy(g.row_hash, s->row_hash, sizeof g.row_hash);
-    bool keep = true;
-    switch (a->finish) {
-    case LM_STOP:
-    case LM_LENGTH:
-        g.finish = a->finish == LM_STOP ? "stop" : "length";
-        judge_answer(r, a, &g);
-        if (r->spec->expected_score && a->choice >= 0 && r->spec->prompt.mode == JUDGE_ABSOLUTE) {
-            g.has_logprobs = true;
-            memcpy(g.choice_logprob, a->choice_logprob, sizeof g.choice_logprob);
-            g.expected_score = expected_score(a->choice_logprob);
-        }
-        break;
-    case LM_TOO_LONG: g.status = JUDGMENT_TOO_LONG; break;
-    case LM_BAD_INPUT: g.status = JUDGMENT_BAD_INPUT; break;
-    case LM_REFUSED: g.status = JUDGMENT_REFUSED; break;
-    case LM_CANCELLED: keep = false; break;
-    default: g.status = JUDGMENT_ERROR; break;
+    const bool keep = answer_take(a, r->spec->parser, r->spec->prompt.mode, &g);
+    if (r->spec->expected_score && a->choice >= 0 && g.has_raw && r->spec->prompt.mode == JUDGE_ABSOLUTE) {
+        g.has_logprobs = true;
+        memcpy(g.choice_logprob, a->choice_logprob, sizeof g.choice_logprob);
+        g.expected_score = expected_score(a->choice_logprob);
     }
-    if (a->message.n) g.message = a->message;
     const bool ok = !keep || record(r, &g, s->rubric, err);
     free(s->row_id);
     *s = (slot){0};

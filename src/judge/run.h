@@ -67,6 +67,9 @@ bool run_check_rubrics(const run_spec *spec, gv_err *err) GV_MUST_USE;
 /* "OUT.run": where the journal of an output file lies. */
 void run_journal_path(const char *out, buf *path);
 
+/* Settings as JSON objects of one level: GV_STATE naming every setting in which `now` differs from `then`. */
+bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) GV_MUST_USE;
+
 /* Is it the journal of a run with several judgments a row? */
 bool run_has_several(journal *j, bool *several, gv_err *err) GV_MUST_USE;
 

@@ -21,8 +21,6 @@ static inline journal_key run_key(uint64_t number, size_t which, uint32_t sample
 void run_settings_json(const run_spec *spec, const rows_summary *input, const lm_caps *caps, buf *out);
 /* "KEY was X, is now Y; ..." for every setting in which `now` differs from `then`, except the one named `but` (may be NULL); empty if none does. */
 bool run_settings_diff(sv then, sv now, const char *but, buf *diff, gv_err *err) GV_MUST_USE;
-/* GV_STATE naming every setting in which `now` differs from `then`. */
-bool run_settings_same(const char *journal_path, sv then, sv now, gv_err *err) GV_MUST_USE;
 /* Where input and model lay, and the rubrics' texts: what `gavel verify` judges again with.  Decides nothing. */
 bool run_record_sources(const run_spec *spec, journal *j, gv_err *err) GV_MUST_USE;
 

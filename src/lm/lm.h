@@ -98,18 +98,19 @@ lm_stats lm_get_stats(const lm *m);
 
 /* Options for lm_open; zero = default. */
 typedef struct lm_options {
-    const char *model;         /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
-    const char *weights;       /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
-    const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
-    const char *own_template;  /* built-in name that stands for the model's own if it has none, or NULL */
-    const char *kernels;       /* "ref" ...; NULL = best */
-    const char *kv;            /* "f16" (default) or "f32" */
-    int64_t threads;           /* 0 = all usable CPUs */
-    int64_t max_batch;         /* sequences at a time, 0 = 32 */
-    int64_t ctx;               /* 0 = the model's, at most what memory allows */
-    int64_t memory_bytes;      /* of the whole process; 0 = most of what the machine has */
-    const char *weights_cache; /* folder for packed weights (engine/model_cache.c); NULL = none */
-    int64_t prompt_chunk;      /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
+    const char *model;              /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *weights;            /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
+    const char *chat_template;      /* built-in name, file, "none", or NULL = the model's own */
+    const char *chat_template_text; /* the template itself; it goes before chat_template */
+    const char *own_template;       /* built-in name that stands for the model's own if it has none, or NULL */
+    const char *kernels;            /* "ref" ...; NULL = best */
+    const char *kv;                 /* "f16" (default) or "f32" */
+    int64_t threads;                /* 0 = all usable CPUs */
+    int64_t max_batch;              /* sequences at a time, 0 = 32 */
+    int64_t ctx;                    /* 0 = the model's, at most what memory allows */
+    int64_t memory_bytes;           /* of the whole process; 0 = most of what the machine has */
+    const char *weights_cache;      /* folder for packed weights (engine/model_cache.c); NULL = none */
+    int64_t prompt_chunk;           /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
     bool no_prefix_cache;
     const char *api_key;               /* servers: sent as a bearer token; NULL = $GAVEL_API_KEY, else $OPENAI_API_KEY */
     const volatile sig_atomic_t *stop; /* servers: waits end with GV_INTERRUPTED when it is set; NULL = never */

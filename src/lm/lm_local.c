@@ -146,8 +146,8 @@ static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
     l->m = model_bind(file, mix, o->ctx, err);
     if (!l->m) return false;
     l->digest = start_digest(l->m->file);
-    const bool none = !o->chat_template && o->own_template && tok_chat_template(l->t).n == 0;
-    l->chat = layout_open(l->t, none ? o->own_template : o->chat_template, err);
+    const bool none = !o->chat_template_text && !o->chat_template && o->own_template && tok_chat_template(l->t).n == 0;
+    l->chat = layout_open(l->t, o->chat_template_text, none ? o->own_template : o->chat_template, err);
     return l->chat != NULL;
 }
 

@@ -396,7 +396,8 @@ lm *lm_remote_open(const lm_options *o, gv_err *err) {
     arena_init(&m->texts);
     set_url(m, o->model, &wanted);
     bool ok = http_url_check(m->url, err) && (m->h = http_open(&ho, err)) && ask_models(m, wanted, err);
-    if (ok && o->chat_template) ok = (m->chat = layout_open(NULL, o->chat_template, err)) != NULL;
+    if (ok && (o->chat_template || o->chat_template_text))
+        ok = (m->chat = layout_open(NULL, o->chat_template_text, o->chat_template, err)) != NULL;
     if (!ok) {
         remote_free(&m->base);
         return NULL;

@@ -1,0 +1,249 @@
+/* The arguments of a PrometheusEval step and of its LLM: what is honoured, what changes no row and is ignored (resources, devices, engine
+ * settings), and what is refused by name.  docs/distilabel.md has the lists. */
+#include "pipe/pipe_internal.h"
+
+#include <stdio.h>
+
+static bool refuse(const pipe_step *s, const char *what, const char *why, gv_err *err) {
+    return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s is not supported: %s", s->name, what, why);
+}
+
+/* Null, false, 0, "" and empty containers ask for nothing. */
+static bool asks(const json_value *object, const char *key) {
+    const json_value *v = pipe_arg(object, key);
+    int64_t n = 1;
+    if (!v) return false;
+    switch (json_kind_of(v)) {
+    case JSON_BOOL: return json_bool(v);
+    case JSON_NUMBER: return !json_int64(v, &n) || n != 0;
+    case JSON_STRING: return json_string(v).n > 0;
+    default: return json_size(v) > 0;
+    }
+}
+
+static bool read_generation(const pipe_step *s, const json_value *llm, pipe_llm_kind kind, lm_sampling *out, gv_err *err) {
+    static const struct {
+        const char *key, *why;
+    } refused[] = {
+        {"stop", "a judge's answer ends by itself; remove it"},
+        {"stop_token_ids", "a judge's answer ends by itself; remove it"},
+        {"logprobs", "its column is not made; remove it, or judge with gavel judge --expected-score"},
+        {"top_logprobs", "its column is not made; remove it, or judge with gavel judge --expected-score"},
+        {"logits_processors", "it is Python code; remove it"},
+        {"logit_bias", "remove it"},
+        {"echo", "the answer is read without the prompt; remove it"},
+        {"response_format", "use structured_output with a regex that ends in the verdict"},
+        {"extra_sampling_params", "write its keys into generation_kwargs or remove it"},
+        {"extra_generation_kwargs", "write its keys into generation_kwargs or remove it"},
+        {"extra_body", "remove it"},
+    };
+    const json_value *g = pipe_arg(llm, "generation_kwargs");
+    const bool transformers = kind == PIPE_TRANSFORMERS;
+    bool sample;
+    if (g && json_kind_of(g) != JSON_OBJECT) return gv_fail(err, GV_FORMAT, -1, "step \"%s\": llm.generation_kwargs is no object", s->name);
+    for (size_t i = 0; g && i < sizeof refused / sizeof *refused; i++) {
+        char what[96];
+        snprintf(what, sizeof what, "llm.generation_kwargs.%s", refused[i].key);
+        if (asks(g, refused[i].key)) return refuse(s, what, refused[i].why, err);
+    }
+    if (!pipe_arg_int(s, g, "max_new_tokens", 128, &out->max_tokens, err) ||
+        !pipe_arg_double(s, g, "temperature", transformers ? 0.1 : 1, &out->temperature, err) ||
+        !pipe_arg_double(s, g, "top_p", 1, &out->top_p, err) || !pipe_arg_double(s, g, "min_p", 0, &out->min_p, err) ||
+        !pipe_arg_int(s, g, "top_k", 0, &out->top_k, err) ||
+        !pipe_arg_double(s, g, "repetition_penalty", transformers ? 1.1 : 1, &out->repetition_penalty, err) ||
+        !pipe_arg_double(s, g, "presence_penalty", 0, &out->presence_penalty, err) ||
+        !pipe_arg_double(s, g, "frequency_penalty", 0, &out->frequency_penalty, err) ||
+        !pipe_arg_bool(s, g, "do_sample", true, &sample, err))
+        return false;
+    if (out->top_k < 0) out->top_k = 0; /* vLLM's -1: off */
+    if (!sample) out->temperature = 0;
+    if (out->max_tokens < 1 || out->max_tokens > 1048576)
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": max_new_tokens is %lld, expected 1 to 1048576", s->name,
+                       (long long)out->max_tokens);
+    if (!(out->temperature >= 0 && out->temperature <= 100))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": temperature is %g, expected 0 to 100", s->name, out->temperature);
+    if (!(out->top_p > 0 && out->top_p <= 1))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": top_p is %g, expected more than 0 and at most 1", s->name, out->top_p);
+    if (!(out->min_p >= 0 && out->min_p <= 1))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": min_p is %g, expected 0 to 1", s->name, out->min_p);
+    if (!(out->repetition_penalty > 0))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": repetition_penalty is %g, expected more than 0", s->name, out->repetition_penalty);
+    return true;
+}
+
+/* A regex that asks for free text and then the verdict is what our engine does: the pattern must end in [RESULT], white space and a class or
+ * choice of the verdicts. */
+static bool verdict_pattern(sv p, judge_mode mode) {
+    static const char *const scores[] = {"[1-5]", "([1-5])", "[12345]", "([12345])", "(1|2|3|4|5)", "(?:1|2|3|4|5)", NULL};
+    static const char *const letters[] = {"[AB]", "([AB])", "[A-B]", "(A|B)", "(?:A|B)", NULL};
+    if (sv_ends(p, SV("$"))) p.n--;
+    for (const char *const *t = mode == JUDGE_ABSOLUTE ? scores : letters; *t; t++) {
+        if (!sv_ends(p, sv_of(*t))) continue;
+        sv rest = sv_sub(p, 0, p.n - strlen(*t));
+        static const char *const spaces[] = {" ", "\\s", "\\s*", "\\s+", " *", " ?", "\\s?", ""};
+        for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+            if (sv_ends(rest, sv_of(spaces[i])) && sv_ends(sv_sub(rest, 0, rest.n - strlen(spaces[i])), SV("\\[RESULT\\]"))) return true;
+    }
+    return false;
+}
+
+static bool is_choices(const json_value *schema, judge_mode mode) {
+    const size_t n = mode == JUDGE_ABSOLUTE ? 5 : 2;
+    size_t i = 0;
+    if (json_kind_of(schema) != JSON_ARRAY || json_size(schema) != n) return false;
+    for (json_iter it = json_each(schema); json_next(&it); i++) {
+        const char want = (char)((mode == JUDGE_ABSOLUTE ? '1' : 'A') + (char)i);
+        if (json_string(it.value).n != 1 || json_string(it.value).p[0] != want) return false;
+    }
+    return true;
+}
+
+static bool read_structure(const pipe_step *s, const json_value *llm, judge_mode mode, bool *constrained, gv_err *err) {
+    const json_value *o = pipe_arg(llm, "structured_output"), *format = o ? pipe_arg(o, "format") : NULL,
+                     *schema = o ? pipe_arg(o, "schema") : NULL;
+    *constrained = false;
+    if (!o || json_size(o) == 0) return true;
+    const sv f = format ? json_string(format) : (sv){"", 0};
+    *constrained =
+        schema && ((sv_is(f, "regex") && verdict_pattern(json_string(schema), mode)) || (sv_is(f, "choice") && is_choices(schema, mode)));
+    if (*constrained) return true;
+    return refuse(s, "this llm.structured_output",
+                  mode == JUDGE_ABSOLUTE
+                      ? "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [1-5]'} or remove it"
+                      : "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [AB]'} or remove it",
+                  err);
+}
+
+static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *out, gv_err *err) {
+    const json_value *llm = pipe_arg(s->json, "llm");
+    if (!llm || json_kind_of(llm) != JSON_OBJECT) return gv_fail(err, GV_FORMAT, -1, "step \"%s\" has no llm", s->name);
+    const sv type = pipe_type_name(llm);
+    const pipe_llm_class *c = pipe_llm_class_find(type);
+    pipe_llm *l = &out->llm;
+    const char *offline = "PrometheusEval` task cannot be used with offline batch generation feature.";
+    int64_t seed;
+    if (!c)
+        return gv_fail(err, GV_UNSUPPORTED, -1,
+                       "step \"%s\": gavel does not run the LLM %s; it runs vLLM, TransformersLLM and LlamaCppLLM with its own engine and "
+                       "OpenAILLM and ClientvLLM as a client. Replace the class in llm.type_info.name",
+                       s->name, type.n ? str_show(type).text : "without a type_info");
+    *l = (pipe_llm){.kind = c->kind, .class_name = c->name};
+    if (asks(llm, "use_offline_batch_generation")) return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `%s", s->name, offline);
+    if (asks(llm, "use_magpie_template")) return refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
+    if (!pipe_arg_text(s, llm, c->kind == PIPE_LLAMACPP ? "model_path" : "model", "", a, &l->model, err) ||
+        !pipe_arg_text(s, llm, "base_url", "", a, &l->base_url, err) ||
+        !pipe_arg_text(s, llm, "chat_template", NULL, a, &l->chat_template, err) || !pipe_arg_int(s, llm, "seed", 0, &seed, err))
+        return false;
+    l->sampling.seed = (uint64_t)seed;
+    if (!*l->model && c->kind != PIPE_CLIENT_VLLM) return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model", s->name);
+    return read_generation(s, llm, c->kind, &l->sampling, err) && read_structure(s, llm, mode, &out->constrained, err);
+}
+
+/* distilabel's own checks of the rubric and of the argument types. */
+static bool check_task(const pipe_step *s, arena *a, rubric_check *out, gv_err *err) {
+    static const char *const keys[] = {"rubric", "rubrics", "reference", "num_generations"};
+    buf text = {0};
+    buf_add_str(&text, "{\"name\":");
+    json_put_string(&text, sv_of(s->name));
+    for (size_t i = 0; i < 4; i++) {
+        const json_value *v = json_get(s->json, keys[i]);
+        if (!v || (json_kind_of(v) == JSON_NULL && i >= 1)) continue;
+        buf_printf(&text, ",\"%s\":", keys[i]);
+        json_put_value(&text, v);
+    }
+    buf_add_char(&text, '}');
+    json_doc *doc = json_parse(buf_view(&text), err);
+    buf_fini(&text);
+    if (!doc) return false;
+    rubric_check_task(json_root(doc), NULL, a, out);
+    out->rubric = (sv){arena_dup(a, out->rubric.p, out->rubric.n), out->rubric.n};
+    if (!out->accept && out->cause.n) gv_fail(err, GV_USAGE, -1, "step \"%s\": " SV_FMT, s->name, SV_ARG(out->cause));
+    if (!out->accept) gv_fail(err, GV_USAGE, -1, "step \"%s\": " SV_FMT, s->name, SV_ARG(out->text));
+    json_free(doc);
+    return out->accept;
+}
+
+static bool take_rubric(const pipe_step *s, sv name, arena *a, rubric *out, gv_err *err) {
+    const json_value *rubrics = pipe_arg(s->json, "rubrics"), *text = rubrics ? json_get_sv(rubrics, name) : NULL;
+    if (!text) return rubric_load(arena_dup(a, name.p, name.n), STYLE_DISTILABEL, a, out, err);
+    if (!rubric_from_value(text, json_string(text), STYLE_DISTILABEL, a, out, err)) return gv_context(err, "step \"%s\"", s->name);
+    out->name = name;
+    return true;
+}
+
+bool pipe_judge_read(const pipe_step *s, arena *a, pipe_judge *out, gv_err *err) {
+    const char *mode;
+    rubric_check check;
+    *out = (pipe_judge){.prompt.style = STYLE_DISTILABEL};
+    if (!pipe_arg_text(s, s->json, "mode", "absolute", a, &mode, err)) return false;
+    if (strcmp(mode, "absolute") != 0 && strcmp(mode, "relative") != 0)
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": mode is \"%s\", expected absolute or relative", s->name,
+                       str_show(sv_of(mode)).text);
+    out->prompt.mode = *mode == 'r' ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
+    if (!check_task(s, a, &check, err) || !take_rubric(s, check.rubric, a, &out->rubric, err) ||
+        !pipe_arg_bool(s, s->json, "group_generations", false, &out->group, err) ||
+        !pipe_arg_bool(s, s->json, "add_raw_input", true, &out->raw_input, err) ||
+        !pipe_arg_bool(s, s->json, "add_raw_output", true, &out->raw_output, err))
+        return false;
+    out->prompt.reference = check.reference;
+    if (check.num_generations < 1 || check.num_generations > PIPE_MAX_GENERATIONS)
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": num_generations is %lld, expected 1 to %d", s->name,
+                       (long long)check.num_generations, PIPE_MAX_GENERATIONS);
+    out->n_generations = (uint32_t)check.num_generations;
+    return read_llm(s, out->prompt.mode, a, out, err);
+}
+
+/* ---- the other steps ---- */
+
+static bool check_columns_arg(const pipe_step *s, gv_err *err) {
+    const json_value *columns = pipe_arg(s->json, "columns"), *names = pipe_arg(s->json, "output_columns");
+    const bool map = columns && s->kind == PIPE_EXPAND && json_kind_of(columns) == JSON_OBJECT;
+    bool ok = columns && (map || json_kind_of(columns) == JSON_ARRAY) && json_size(columns) > 0;
+    if (ok)
+        for (json_iter it = json_each(columns); json_next(&it);) ok = ok && json_kind_of(it.value) == JSON_STRING;
+    if (!ok) return gv_fail(err, GV_USAGE, -1, "step \"%s\": columns must be a list of names", s->name);
+    if (names && (json_kind_of(names) != JSON_ARRAY || json_size(names) != json_size(columns)))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": output_columns has %zu names, columns %zu", s->name, json_size(names),
+                       json_size(columns));
+    if (s->kind == PIPE_EXPAND && (asks(s->json, "encoded") || asks(s->json, "split_statistics")))
+        return refuse(s, asks(s->json, "encoded") ? "encoded" : "split_statistics", "columns must hold lists; set it to false", err);
+    return true;
+}
+
+static bool check_source(const pipe_step *s, gv_err *err) {
+    static const struct {
+        pipe_kind kind;
+        const char *key;
+    } required[] = {{PIPE_LOAD_HUB, "repo_id"}, {PIPE_LOAD_FILES, "data_files"}, {PIPE_LOAD_DISK, "dataset_path"}};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (s->kind == required[i].kind && !pipe_arg(s->json, required[i].key))
+            return gv_fail(err, GV_USAGE, -1,
+                           "Step '%s' is missing required runtime parameter '%s'. Please, provide a value for it: --param %s.%s=...",
+                           s->name, required[i].key, s->name, required[i].key);
+    if (asks(s->json, "storage_options"))
+        return refuse(s, "storage_options", "remote file systems are not read; download the files first", err);
+    return true;
+}
+
+bool pipe_check(const pipeline *p, bool has_dataset, gv_err *err) {
+    bool judges = false;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const pipe_step *s = &p->steps[i];
+        arena a;
+        arena_init(&a);
+        pipe_judge j;
+        bool ok = true;
+        if (s->kind == PIPE_JUDGE) {
+            ok = pipe_judge_read(s, &a, &j, err);
+            judges = true;
+        } else if (pipe_is_source(s->kind)) {
+            ok = check_source(s, err);
+        } else if (s->kind != PIPE_COMBINE) {
+            ok = check_columns_arg(s, err);
+        }
+        arena_fini(&a);
+        if (!ok) return false;
+    }
+    if (!judges) return gv_fail(err, GV_UNSUPPORTED, -1, "the pipeline has no PrometheusEval step, so there is nothing to judge");
+    return pipe_check_graph(p, has_dataset, err);
+}

@@ -1,0 +1,44 @@
+/* Shared by the files of this room that read a pipeline: names of classes and parameters, and reading of arguments. */
+#ifndef GAVEL_PIPE_INTERNAL_H
+#define GAVEL_PIPE_INTERNAL_H
+
+#include "pipe/pipe.h"
+
+typedef struct pipe_class {
+    const char *name;
+    pipe_kind kind;
+    const char *const *params; /* what Pipeline.run(parameters=) may set, NULL-terminated */
+} pipe_class;
+const pipe_class *pipe_class_find(sv name); /* legacy names too; NULL: not one that is run */
+
+typedef struct pipe_llm_class {
+    const char *name;
+    pipe_llm_kind kind;
+    const char *const *params;
+    const char *const *generation; /* keys of generation_kwargs */
+} pipe_llm_class;
+const pipe_llm_class *pipe_llm_class_find(sv name);
+
+/* The class name in an object's type_info, empty if there is none. */
+sv pipe_type_name(const json_value *object);
+
+/* The file's text with the parameters put in, as JSON. */
+bool pipe_put_params(const json_value *root, const char *const *params, size_t n, buf *out, gv_err *err) GV_MUST_USE;
+
+/* Arguments of a step, null and absent alike being the default.  Numbers and booleans may stand as text, as pydantic takes them. */
+const json_value *pipe_arg(const json_value *object, const char *key);
+bool pipe_arg_bool(const pipe_step *s, const json_value *object, const char *key, bool otherwise, bool *out, gv_err *err) GV_MUST_USE;
+bool pipe_arg_int(const pipe_step *s, const json_value *object, const char *key, int64_t otherwise, int64_t *out, gv_err *err) GV_MUST_USE;
+bool pipe_arg_double(const pipe_step *s, const json_value *object, const char *key, double otherwise, double *out, gv_err *err) GV_MUST_USE;
+/* A copy in a; `otherwise` may be NULL. */
+bool pipe_arg_text(const pipe_step *s, const json_value *object, const char *key, const char *otherwise, arena *a, const char **out,
+                   gv_err *err) GV_MUST_USE;
+
+/* As JSON; a number in its shortest form, so that YAML's 1.0e-05 and JSON's 1e-05 are the same. */
+void pipe_put_value(const json_value *v, buf *out);
+
+/* The graph: order, sources, steps that join. */
+bool pipe_order(pipeline *p, gv_err *err) GV_MUST_USE;
+bool pipe_check_graph(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_USE;
+
+#endif
