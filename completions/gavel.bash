@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify bench --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge run plan validate info render parse tokenize logits inspect export verify bench pull --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -49,6 +49,56 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    run)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --limit|-l) return ;;
+        --out|-o) _gavel_files; return ;;
+        --repo-id) _gavel_files; return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
+        --max-batch) return ;;
+        esac
+        options='--param --dataset --model --limit --out --repo-id --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        ;;
+    plan)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        --model|-m) _gavel_files; return ;;
+        --sample) return ;;
+        --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
+        --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
+        --ctx) return ;;
+        --memory) return ;;
+        --prompt-chunk) return ;;
+        --weights-cache) _gavel_files; return ;;
+        --max-batch) return ;;
+        esac
+        options='--param --dataset --model --sample --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --help'
+        ;;
+    validate)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        esac
+        options='--param --dataset --help'
+        ;;
+    info)
+        case $prev in
+        --param) _gavel_files; return ;;
+        --dataset) _gavel_files; return ;;
+        esac
+        options='--param --dataset --help'
         ;;
     render)
         case $prev in
@@ -145,6 +195,15 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        ;;
+    pull)
+        case $prev in
+        --repo-type) mapfile -t COMPREPLY < <(compgen -W 'model dataset' -- "$cur"); return ;;
+        --include) _gavel_files; return ;;
+        --parallel) return ;;
+        --retries) return ;;
+        esac
+        options='--repo-type --include --dry-run --parallel --retries --json --quiet --help'
         ;;
     esac
     case $cur in

@@ -1,6 +1,7 @@
 /* gavel inspect: what a model file, a run's journal or this CPU is. */
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "cli/transfer.h"
 #include "engine/model.h"
 #include "judge/run.h"
 #include "kern/kern.h"
@@ -78,10 +79,14 @@ static bool put_tokenizer(const gguf *g, buf *out, gv_err *err) {
     return true;
 }
 
-static int inspect_model(const char *path, bool tensors) {
+static int inspect_model(const char *given, bool tensors) {
     gv_err err = GV_ERR_INIT;
-    gguf *g = gguf_open(path, &err);
-    if (!g) return cli_fail(&err);
+    char *path = NULL;
+    gguf *g = cli_model_path(given, HUB_WEIGHTS, false, false, &path, &err) ? gguf_open(path, &err) : NULL;
+    if (!g) {
+        free(path);
+        return cli_fail(&err);
+    }
     buf out = {0};
     buf_printf(&out, "%s: GGUF v%u, %zu tensors\n", path, gguf_version(g), gguf_n_tensors(g));
     put_types(g, &out);
@@ -97,6 +102,7 @@ static int inspect_model(const char *path, bool tensors) {
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
     gguf_close(g);
+    free(path);
     return code;
 }
 
@@ -247,7 +253,8 @@ const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail = "MODEL is a GGUF file: keys, tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows "
+    .detail = "MODEL is a GGUF file, or ORG/NAME[:QUANT][@REV] of the Hugging Face Hub: keys, tensor types, shape, tokenizer, chat "
+              "template. RUN is a journal (OUT.run): settings and rows "
               "(judgments, where a row has several) by status. "
               "--cpu tells which kernels are used here.",
     .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",

@@ -2,8 +2,10 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef struct judge_opts {
     model_opts model;
@@ -28,7 +30,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file"),
+    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file, or ORG/NAME[:QUANT][@REV] of the Hugging Face Hub"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
@@ -168,7 +170,6 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
     *spec = (run_spec){.input = input,
                        .out = o->out,
                        .rubric_col = o->rubric_col,
-                       .model_path = o->model.model,
                        .chat_template = o->model.chat_template,
                        .samples = (uint32_t)o->samples,
                        .sampling = sampling_of(o),
@@ -240,11 +241,12 @@ static void tell_interruption(const run_summary *sum, const char *out) {
         talk_say("interrupted", "interrupted before the first row");
 }
 
-static int run_with(const judge_opts *o, run_spec *spec) {
+static int run_with(const judge_opts *o, run_spec *spec, const char *model_path) {
     gv_err err = GV_ERR_INIT;
     progress_view view;
     run_summary sum;
-    const lm_options lo = cli_lm_options(&o->model);
+    lm_options lo = cli_lm_options(&o->model);
+    spec->model_path = lo.model = model_path;
     lm *model = lm_open(&lo, &err);
     if (!model) return cli_fail(&err);
     progress_init(&view, o->json, o->quiet);
@@ -270,7 +272,11 @@ static int run(int n_args, const char **args, const void *opts) {
     arena_init(&a);
     if (o->json) talk_in_json();
     if (o->quiet) log_set(talk_log, LOG_WARN);
-    const int code = make_spec(o, args[0], &map, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
+    char *model_path = NULL;
+    const bool ok =
+        make_spec(o, args[0], &map, &a, &spec, &err) && cli_model_path(o->model.model, HUB_WEIGHTS, o->json, o->quiet, &model_path, &err);
+    const int code = ok ? run_with(o, &spec, model_path) : cli_fail(&err);
+    free(model_path);
     rows_map_fini(&map);
     arena_fini(&a);
     return code;

@@ -14,8 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const opt_command *const commands[] = {&command_judge,   &command_render, &command_parse,  &command_tokenize, &command_logits,
-                                       &command_inspect, &command_export, &command_verify, &command_bench};
+const opt_command *const commands[] = {&command_judge,  &command_run,    &command_plan,     &command_validate, &command_info,
+                                       &command_render, &command_parse,  &command_tokenize, &command_logits,   &command_inspect,
+                                       &command_export, &command_verify, &command_bench,    &command_pull};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 volatile sig_atomic_t cli_signal;

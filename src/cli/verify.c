@@ -4,6 +4,9 @@
 #include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
+
+#include <stdlib.h>
 
 typedef struct verify_opts {
     model_opts model;
@@ -49,7 +52,16 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     if (!lo.chat_template) lo.chat_template = needs->chat_template;
     lo.kv = needs->kv;
     lo.ctx = needs->ctx;
-    if (lo.model) return lm_open(&lo, err);
+    if (lo.model) {
+        char *path = NULL;
+        lm *model = NULL;
+        if (cli_model_path(lo.model, HUB_WEIGHTS, false, o->quiet, &path, err)) {
+            lo.model = path;
+            model = lm_open(&lo, err);
+        }
+        free(path);
+        return model;
+    }
     gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf", run_path);
     return NULL;
 }

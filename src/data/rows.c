@@ -5,6 +5,7 @@
 #include "data/rows_internal.h"
 
 #include "base/file.h"
+#include "data/dataset.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,8 +67,6 @@ static bool format_of(const char *path, rows_format *out, gv_err *err) {
         size_t k = strlen(known[i].suffix);
         if (n > k && !strcasecmp(path + n - k, known[i].suffix)) return *out = known[i].format, true;
     }
-    if (!strncmp(path, "hf://", 5))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not read Hub data sets; download it as .jsonl", path);
     return gv_fail(err, GV_USAGE, -1,
                    "%s: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input",
                    path);
@@ -94,11 +93,12 @@ static bool start_reader(rows_reader *r, const char *path, gv_err *err) {
     if (o->shard_count && o->shard_index >= o->shard_count)
         return gv_fail(err, GV_USAGE, -1, "shard %llu/%llu: the index runs from 0 to %llu", (unsigned long long)o->shard_index,
                        (unsigned long long)o->shard_count, (unsigned long long)o->shard_count - 1);
+    if (r->feed.next) return true;
     if (r->format == ROWS_PARQUET) return rows_open_parquet(r, path, err);
     if (!source_fill(&r->src, err)) return false;
     if (r->src.bytes_read == 0) return gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
     if (r->format != ROWS_CSV && r->format != ROWS_TSV) return true;
-    r->delimiter = r->format == ROWS_CSV ? ',' : '\t';
+    r->delimiter = o->delimiter ? o->delimiter : r->format == ROWS_CSV ? ',' : '\t';
     if (!rows_read_header(r, err)) return false;
     if (!o->id_col) return true;
     for (size_t i = 0; i < r->n_header; i++)
@@ -124,7 +124,12 @@ static rows_reader *open_with(const char *path, const rows_options *o, sha256 *d
         sha256_init(&r->digest);
         digest = &r->digest;
     }
-    if ((r->format != ROWS_AUTO || format_of(path, &r->format, err)) && source_open(&r->src, path, err)) {
+    if (r->o.data || (r->format == ROWS_AUTO && dataset_is_source(path))) {
+        r->src.digest = digest;
+        r->src.bytes_all = -1;
+        r->src.at_end = true;
+        if (dataset_feed_open(path, &r->o, &r->feed, err) && start_reader(r, path, err)) return r;
+    } else if ((r->format != ROWS_AUTO || format_of(path, &r->format, err)) && source_open(&r->src, path, err)) {
         r->src.name = r->name;
         r->src.digest = digest;
         if (start_reader(r, path, err)) return r;
@@ -155,6 +160,7 @@ void rows_close(rows_reader *r) {
     if (!r) return;
     json_free(r->doc);
     source_close(&r->src);
+    if (r->feed.close) r->feed.close(r->feed.self);
     rows_fini_csv(r);
     pq_close(r->parquet);
     id_set_fini(&r->ids);
@@ -264,11 +270,31 @@ static void show_row(rows_reader *r, uint64_t number, row *out) {
     out->n_columns = r->columns.n / sizeof(row_column);
 }
 
+/* The next row of a feed; the digest of such an input is of its rows' texts. */
+static bool next_fed(rows_reader *r, bool *end, gv_err *err) {
+    if (!r->feed.next(r->feed.self, r, end, err)) return false;
+    if (*end || !r->src.digest) return true;
+    const sv text = r->bad ? buf_view(&r->message) : r->row_text;
+    sha256_add(r->src.digest, text.p, text.n);
+    sha256_add(r->src.digest, "\n", 1);
+    return true;
+}
+
+/* What is left of the input, for the digest. */
+static bool drain(rows_reader *r, gv_err *err) {
+    if (!r->feed.next) return source_drain(&r->src, err);
+    for (bool end = r->done; !end;) {
+        r->bad = false;
+        if (!next_fed(r, &end, err)) return false;
+    }
+    return r->done = true;
+}
+
 /* The end of a pass: were its bytes those of the first one? */
 static bool check_same(rows_reader *r, gv_err *err) {
     char now[65];
     if (!r->want_sha256[0]) return true;
-    if (!source_drain(&r->src, err)) return false;
+    if (!drain(r, err)) return false;
     sha256_hex(&r->digest, now);
     const bool same = strcmp(now, r->want_sha256) == 0;
     r->want_sha256[0] = 0;
@@ -286,13 +312,16 @@ bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) {
         r->doc = NULL;
         r->bad = r->blank = false;
         buf_clear(&r->columns);
-        switch (r->format) {
-        case ROWS_JSON: ok = rows_next_json(r, end, err); break;
-        case ROWS_CSV:
-        case ROWS_TSV: ok = rows_next_csv(r, ours || o->id_col, end, err); break;
-        case ROWS_PARQUET: ok = rows_next_parquet(r, ours || o->id_col, end, err); break;
-        default: ok = rows_next_jsonl(r, end, err);
-        }
+        if (r->feed.next)
+            ok = next_fed(r, end, err);
+        else
+            switch (r->format) {
+            case ROWS_JSON: ok = rows_next_json(r, end, err); break;
+            case ROWS_CSV:
+            case ROWS_TSV: ok = rows_next_csv(r, ours || o->id_col, end, err); break;
+            case ROWS_PARQUET: ok = rows_next_parquet(r, ours || o->id_col, end, err); break;
+            default: ok = rows_next_jsonl(r, end, err);
+            }
         if (!ok) return false;
         if (*end) {
             r->done = true;
@@ -413,7 +442,7 @@ bool rows_scan(const char *path, const rows_options *o, rows_summary *s, gv_err 
         if (!at.bad && o && o->types && !see_types(s, r, &at, err)) goto done;
     }
     s->n_rows = r->next_number;
-    ok = source_drain(&r->src, err);
+    ok = drain(r, err);
     sha256_hex(&digest, s->sha256);
 done:
     rows_close(r);

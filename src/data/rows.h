@@ -39,6 +39,9 @@ typedef struct rows_options {
     const char *id_col;   /* column with the row's id: text or an integer; a second row with the same id is a GV_FORMAT error naming both */
     const rows_map *map;
     size_t max_row_bytes; /* 0: ROWS_MAX_ROW_BYTES */
+    char delimiter;       /* CSV; 0: a comma, for TSV a tab */
+    bool short_rows;      /* CSV: fields missing at a record's end are empty; else the row is bad */
+    struct dataset *data; /* these rows instead of those of path (data/dataset.h), which is then only shown */
     bool blank_lines;     /* JSON lines: a line of white space is delivered as a bad row with `blank` set; else it is nothing */
     bool types;           /* rows_scan also finds the columns' types; a column of mixed types is then GV_FORMAT */
 } rows_options;

@@ -221,6 +221,7 @@ bool rows_next_csv(rows_reader *r, bool want, bool *end, gv_err *err) {
     record k;
     if (!read_record(r, &k, end, err)) return false;
     if (*end || !want) return true;
+    while (r->o.short_rows && r->n_fields < r->n_header) r->field_ends[r->n_fields++] = r->fields.n;
     if (k.over) {
         bool mib = r->max_row_bytes >= 1 << 20;
         rows_bad(r, r->row_line, "the record is longer than the cap of %zu %s", mib ? r->max_row_bytes >> 20 : r->max_row_bytes,

@@ -40,6 +40,15 @@ typedef struct id_set {
 bool id_set_add(id_set *s, sv id, uint64_t number, uint64_t *before, gv_err *err) GV_MUST_USE;
 void id_set_fini(id_set *s);
 
+/* Rows that another file makes (dataset_rows.c), in place of a source and a format.  next fills row_text and row_line, or marks the row bad. */
+typedef struct rows_feed {
+    void *self;
+    bool (*next)(void *self, rows_reader *r, bool *end, gv_err *err);
+    void (*close)(void *self);
+} rows_feed;
+/* The rows of o->data, or of the data set at path, which is then opened for this feed alone. */
+bool dataset_feed_open(const char *path, const rows_options *o, rows_feed *out, gv_err *err) GV_MUST_USE;
+
 typedef enum json_state { JS_START, JS_ARRAY, JS_OBJECT, JS_TAIL, JS_DONE } json_state;
 
 struct rows_reader {
@@ -48,6 +57,7 @@ struct rows_reader {
     char *name; /* for messages */
     size_t max_row_bytes;
     source src;
+    rows_feed feed;       /* feed.next is NULL: none */
     uint64_t next_number; /* of the next row */
     bool done;
 

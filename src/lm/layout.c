@@ -15,7 +15,12 @@ struct layout {
     sv bos, eos;
 };
 
-static tmpl *open_template(const tok *t, const char *choice, gv_err *err) {
+static tmpl *open_template(const tok *t, const char *text, const char *choice, gv_err *err) {
+    if (text) {
+        tmpl *c = tmpl_compile(sv_of(text), err);
+        if (!c) gv_context(err, "chat_template");
+        return c;
+    }
     if (!choice) {
         sv own = tok_chat_template(t);
         if (own.n == 0) {
@@ -34,10 +39,10 @@ static tmpl *open_template(const tok *t, const char *choice, gv_err *err) {
                 near ? near : "", near ? "?" : "");
         return NULL;
     }
-    buf text = {0};
-    tmpl *c = file_read_all(choice, MAX_TEMPLATE_BYTES, &text, err) ? tmpl_compile(buf_view(&text), err) : NULL;
+    buf bytes = {0};
+    tmpl *c = file_read_all(choice, MAX_TEMPLATE_BYTES, &bytes, err) ? tmpl_compile(buf_view(&bytes), err) : NULL;
     if (!c) gv_context(err, "--chat-template %s", choice);
-    buf_fini(&text);
+    buf_fini(&bytes);
     return c;
 }
 
@@ -67,16 +72,16 @@ static bool probe_system(layout *l, gv_err *err) {
     return ok;
 }
 
-layout *layout_open(const tok *t, const char *choice, gv_err *err) {
+layout *layout_open(const tok *t, const char *text, const char *choice, gv_err *err) {
     layout *l = gv_xcalloc(1, sizeof *l);
     l->t = t;
     if (tok_bos(t) >= 0) l->bos = tok_piece(t, tok_bos(t));
     if (tok_eos(t) >= 0) l->eos = tok_piece(t, tok_eos(t));
-    if (choice && strcmp(choice, "none") == 0) {
+    if (!text && choice && strcmp(choice, "none") == 0) {
         l->merges_system = true;
         return l;
     }
-    l->template = open_template(t, choice, err);
+    l->template = open_template(t, text, choice, err);
     if (l->template && probe_system(l, err)) return l;
     layout_free(l);
     return NULL;

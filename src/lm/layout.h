@@ -11,8 +11,8 @@
 
 typedef struct layout layout;
 
-/* choice: NULL = the model's own (GV_USAGE if it has none), "none", a built-in name, or a file.  t is borrowed. */
-layout *layout_open(const tok *t, const char *choice, gv_err *err) GV_MUST_USE;
+/* text: the template itself, or NULL.  choice: NULL = the model's own (GV_USAGE if it has none), "none", a built-in name, or a file.  t is borrowed. */
+layout *layout_open(const tok *t, const char *text, const char *choice, gv_err *err) GV_MUST_USE;
 void layout_free(layout *l);
 /* Text and segments into *out (zeroed or used before; free with tmpl_output_fini). */
 bool layout_render(const layout *l, const lm_message *messages, size_t n, tmpl_output *out, gv_err *err) GV_MUST_USE;

@@ -97,16 +97,17 @@ lm_stats lm_get_stats(const lm *m);
 
 /* Options for lm_open; zero = default. */
 typedef struct lm_options {
-    const char *model;         /* path of a GGUF; "mock" (or "mock:ARGS") under GAVEL_TESTING */
-    const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
-    const char *kernels;       /* "ref" ...; NULL = best */
-    const char *kv;            /* "f16" (default) or "f32" */
-    int64_t threads;           /* 0 = all usable CPUs */
-    int64_t max_batch;         /* sequences at a time, 0 = 32 */
-    int64_t ctx;               /* 0 = the model's, at most what memory allows */
-    int64_t memory_bytes;      /* of the whole process; 0 = most of what the machine has */
-    const char *weights_cache; /* folder for packed weights (engine/model_cache.c); NULL = none */
-    int64_t prompt_chunk;      /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
+    const char *model;              /* path of a GGUF; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *chat_template;      /* built-in name, file, "none", or NULL = the model's own */
+    const char *chat_template_text; /* the template itself; it goes before chat_template */
+    const char *kernels;            /* "ref" ...; NULL = best */
+    const char *kv;                 /* "f16" (default) or "f32" */
+    int64_t threads;                /* 0 = all usable CPUs */
+    int64_t max_batch;              /* sequences at a time, 0 = 32 */
+    int64_t ctx;                    /* 0 = the model's, at most what memory allows */
+    int64_t memory_bytes;           /* of the whole process; 0 = most of what the machine has */
+    const char *weights_cache;      /* folder for packed weights (engine/model_cache.c); NULL = none */
+    int64_t prompt_chunk;           /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
     bool no_prefix_cache;
 } lm_options;
 lm *lm_open(const lm_options *o, gv_err *err) GV_MUST_USE;

@@ -131,7 +131,7 @@ static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
     l->m = model_bind(g, o->ctx, err);
     if (!l->m) return false;
     l->digest = digest_start(gguf_map(l->m->file));
-    l->chat = layout_open(l->t, o->chat_template, err);
+    l->chat = layout_open(l->t, o->chat_template_text, o->chat_template, err);
     return l->chat != NULL;
 }
 

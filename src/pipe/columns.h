@@ -21,11 +21,10 @@ const json_value *pipe_arg_map(const pipe_step *s, const char *mappings);
 /* at[n_steps]: for loading steps the columns of their rows before output_mappings (and for a first step that
  * --dataset feeds those of the data set); filled in for all others.  GV_USAGE in distilabel's words for
  * a mapping or column that does not exist. */
-bool pipe_check_columns(const pipe *p, pipe_names *at, arena *a, gv_err *err) GV_MUST_USE;
+bool pipe_check_columns(const pipeline *p, pipe_names *at, arena *a, gv_err *err) GV_MUST_USE;
 
-/* Do all values of a leaf's column come from a judge, and of which type are they?  feedback and model_name are text, result is an integer
- * or in relative mode text; lists of generations are none of these. */
-typedef enum pipe_type { PIPE_ANY, PIPE_TEXT, PIPE_INTEGER } pipe_type;
-pipe_type pipe_column_type(const pipe *p, const pipe_names *at, size_t step, sv name);
+/* The type, as Arrow prints it, of a column that comes from a judge, whatever its values: "string", "int64", or of grouped generations lists of
+ * them; NULL for every other column. */
+const char *pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name);
 
 #endif

@@ -8,7 +8,7 @@
 #define DOCS "\n\nFor further information visit 'https://distilabel.argilla.io/latest/sections/how_to_guides/basic/step/#"
 
 /* Kahn's algorithm; among the ready ones the first of the file goes first. */
-bool pipe_order(pipe *p, gv_err *err) {
+bool pipe_order(pipeline *p, gv_err *err) {
     size_t *waits = gv_xcalloc(p->n_steps, sizeof *waits), n = 0;
     for (size_t i = 0; i < p->n_steps; i++) waits[i] = p->steps[i].n_before;
     while (n < p->n_steps) {
@@ -32,7 +32,7 @@ bool pipe_order(pipe *p, gv_err *err) {
 }
 
 /* A function that sends each batch to some of the steps behind `step` changes the rows, unless it chooses all of them. */
-static bool check_routing(const pipe *p, const json_value *r, gv_err *err) {
+static bool check_routing(const pipeline *p, const json_value *r, gv_err *err) {
     const json_value *step = json_get(r, "step"), *info = json_get(r, "type_info"), *kwargs = info ? json_get(info, "kwargs") : NULL;
     const json_value *n = kwargs ? json_get(kwargs, "n") : NULL;
     const sv name = step ? json_string(step) : (sv){"", 0}, type = pipe_type_name(r);
@@ -48,7 +48,7 @@ static bool check_routing(const pipe *p, const json_value *r, gv_err *err) {
         str_show(name).text, type.n ? str_show(type).text : "without a name");
 }
 
-bool pipe_check_graph(const pipe *p, bool has_dataset, gv_err *err) {
+bool pipe_check_graph(const pipeline *p, bool has_dataset, gv_err *err) {
     for (size_t i = 0; i < p->n_steps; i++) {
         const pipe_step *s = &p->steps[i];
         if (pipe_is_source(s->kind)) {
@@ -68,7 +68,7 @@ bool pipe_check_graph(const pipe *p, bool has_dataset, gv_err *err) {
                            "CombineOutputs",
                            s->name, s->class_name, s->n_before);
     }
-    const json_value *pipeline = json_get(p->root, "pipeline"), *routing = json_get(pipeline, "routing_batch_functions");
+    const json_value *top = json_get(p->root, "pipeline"), *routing = json_get(top, "routing_batch_functions");
     if (routing && json_kind_of(routing) == JSON_ARRAY)
         for (json_iter it = json_each(routing); json_next(&it);)
             if (!check_routing(p, it.value, err)) return false;
@@ -190,7 +190,7 @@ static bool missing(const pipe_step *s, const pipe_names *need, const pipe_names
     return false;
 }
 
-static bool step_columns(const pipe *p, size_t i, pipe_names *at, arena *a, gv_err *err) {
+static bool step_columns(const pipeline *p, size_t i, pipe_names *at, arena *a, gv_err *err) {
     const pipe_step *s = &p->steps[i];
     pipe_names have = {0}, need, made, mapped = {0}, out = {0};
     if (pipe_is_source(s->kind)) {
@@ -214,32 +214,38 @@ static bool step_columns(const pipe *p, size_t i, pipe_names *at, arena *a, gv_e
     return true;
 }
 
-bool pipe_check_columns(const pipe *p, pipe_names *at, arena *a, gv_err *err) {
+bool pipe_check_columns(const pipeline *p, pipe_names *at, arena *a, gv_err *err) {
     for (size_t k = 0; k < p->n_steps; k++)
         if (!step_columns(p, p->order[k], at, a, err)) return false;
     return true;
 }
 
-/* Where the column comes from: upwards, from step to step, under the name it has there. */
-pipe_type pipe_column_type(const pipe *p, const pipe_names *at, size_t step, sv name) {
+static const char *judge_type(const pipe_step *s, sv name) {
+    const json_value *mode = pipe_arg(s->json, "mode"), *group = pipe_arg(s->json, "group_generations");
+    const bool lists = group && json_kind_of(group) == JSON_BOOL && json_bool(group);
+    const char *text = lists ? "list<element: string>" : "string", *number = lists ? "list<element: int64>" : "int64";
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("model_name")))) return "string";
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("feedback")))) return text;
+    if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("result")))) return mode && sv_is(json_string(mode), "relative") ? text : number;
+    return NULL;
+}
+
+static bool renames(const pipe_step *s) {
+    const json_value *in = pipe_arg_map(s, "input_mappings"), *out = pipe_arg_map(s, "output_mappings");
+    return (in && json_size(in)) || (out && json_size(out));
+}
+
+/* Upwards, from step to step, as long as the column's name and values stay what they are. */
+const char *pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name) {
     for (;;) {
         const pipe_step *s = &p->steps[step];
-        const json_value *mode = pipe_arg(s->json, "mode"), *group = pipe_arg(s->json, "group_generations");
-        if (pipe_is_source(s->kind)) return PIPE_ANY;
-        if (s->kind == PIPE_JUDGE) {
-            const bool lists = group && json_kind_of(group) == JSON_BOOL && json_bool(group);
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("model_name")))) return PIPE_TEXT;
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("feedback")))) return lists ? PIPE_ANY : PIPE_TEXT;
-            if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("result"))))
-                return lists ? PIPE_ANY : mode && sv_is(json_string(mode), "relative") ? PIPE_TEXT : PIPE_INTEGER;
-        } else if (s->kind != PIPE_COMBINE &&
-                   (s->kind != PIPE_KEEP || pipe_arg_map(s, "input_mappings") || pipe_arg_map(s, "output_mappings"))) {
-            const json_value *in = pipe_arg_map(s, "input_mappings"), *out = pipe_arg_map(s, "output_mappings");
-            if (s->kind != PIPE_KEEP || (in && json_size(in)) || (out && json_size(out))) return PIPE_ANY;
-        }
+        const char *type = s->kind == PIPE_JUDGE ? judge_type(s, name) : NULL;
+        if (type) return type;
+        if (pipe_is_source(s->kind) || s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s)))
+            return NULL;
         size_t k = s->n_before;
         while (k > 0 && !has(&at[s->before[k - 1]], name)) k--;
-        if (k == 0) return PIPE_ANY;
+        if (k == 0) return NULL;
         step = s->before[k - 1];
     }
 }

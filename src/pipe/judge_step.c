@@ -225,7 +225,7 @@ static bool check_source(const pipe_step *s, gv_err *err) {
     return true;
 }
 
-bool pipe_check(const pipe *p, bool has_dataset, gv_err *err) {
+bool pipe_check(const pipeline *p, bool has_dataset, gv_err *err) {
     bool judges = false;
     for (size_t i = 0; i < p->n_steps; i++) {
         const pipe_step *s = &p->steps[i];

@@ -37,13 +37,13 @@ static bool good_name(sv s) {
     return s.n > 0 && s.n <= 128;
 }
 
-static size_t find_step(const pipe *p, sv name) {
+static size_t find_step(const pipeline *p, sv name) {
     for (size_t i = 0; i < p->n_steps; i++)
         if (sv_is(name, p->steps[i].name)) return i;
     return SIZE_MAX;
 }
 
-static bool add_step(pipe *p, const json_value *entry, size_t number, gv_err *err) {
+static bool add_step(pipeline *p, const json_value *entry, size_t number, gv_err *err) {
     const json_value *step = object_in(entry, "step"), *name = step ? json_get(step, "name") : NULL;
     if (!step) return gv_fail(err, GV_FORMAT, -1, "pipeline.steps[%zu] has no \"step\" object", number);
     if (!name) name = json_get(entry, "name");
@@ -66,7 +66,7 @@ static bool add_step(pipe *p, const json_value *entry, size_t number, gv_err *er
     return true;
 }
 
-static bool add_edge(pipe *p, size_t from, size_t to, gv_err *err) {
+static bool add_edge(pipeline *p, size_t from, size_t to, gv_err *err) {
     pipe_step *f = &p->steps[from], *t = &p->steps[to];
     for (size_t i = 0; i < f->n_after; i++)
         if (f->after[i] == to) return gv_fail(err, GV_FORMAT, -1, "the connection from \"%s\" to \"%s\" stands twice", f->name, t->name);
@@ -75,7 +75,7 @@ static bool add_edge(pipe *p, size_t from, size_t to, gv_err *err) {
     return true;
 }
 
-static bool add_connection(pipe *p, const json_value *c, gv_err *err) {
+static bool add_connection(pipeline *p, const json_value *c, gv_err *err) {
     const json_value *from = json_get(c, "from"), *to = json_get(c, "to");
     const size_t f = from ? find_step(p, json_string(from)) : SIZE_MAX;
     if (f == SIZE_MAX || !to || json_kind_of(to) != JSON_ARRAY)
@@ -91,20 +91,19 @@ static bool add_connection(pipe *p, const json_value *c, gv_err *err) {
     return true;
 }
 
-static bool build(pipe *p, gv_err *err) {
-    const json_value *pipeline = object_in(p->root, "pipeline"), *info = object_in(p->root, "distilabel");
-    const json_value *steps = pipeline ? array_in(pipeline, "steps") : NULL,
-                     *connections = pipeline ? array_in(pipeline, "connections") : NULL;
-    if (!pipeline) return gv_fail(err, GV_FORMAT, -1, "no \"pipeline\" object: this is no file of distilabel's Pipeline.save()");
+static bool build(pipeline *p, gv_err *err) {
+    const json_value *top = object_in(p->root, "pipeline"), *info = object_in(p->root, "distilabel");
+    const json_value *steps = top ? array_in(top, "steps") : NULL, *connections = top ? array_in(top, "connections") : NULL;
+    if (!top) return gv_fail(err, GV_FORMAT, -1, "no \"pipeline\" object: this is no file of distilabel's Pipeline.save()");
     if (!steps || json_size(steps) == 0) return gv_fail(err, GV_FORMAT, -1, "pipeline.steps is no list with a step in it");
     if (!connections)
         return gv_fail(err, GV_FORMAT, -1,
                        "pipeline.connections is no list; it says where each step's rows go: [{from: NAME, to: [NAME]}]");
     if (json_size(steps) > PIPE_MAX_STEPS)
         return gv_fail(err, GV_LIMIT, -1, "%zu steps, over the limit of %d", json_size(steps), PIPE_MAX_STEPS);
-    p->name = copy(&p->a, json_get(pipeline, "name"));
+    p->name = copy(&p->a, json_get(top, "name"));
     if (!*p->name) p->name = "pipeline";
-    p->description = copy(&p->a, json_get(pipeline, "description"));
+    p->description = copy(&p->a, json_get(top, "description"));
     p->version = copy(&p->a, info ? json_get(info, "version") : NULL);
     const size_t n = json_size(steps);
     p->steps = arena_alloc(&p->a, n * sizeof *p->steps);
@@ -128,8 +127,8 @@ static json_doc *read_doc(sv bytes, const char *path, gv_err *err) {
     return NULL;
 }
 
-pipe *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n_params, gv_err *err) {
-    pipe *p = gv_xcalloc(1, sizeof *p);
+pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n_params, gv_err *err) {
+    pipeline *p = gv_xcalloc(1, sizeof *p);
     arena_init(&p->a);
     buf text = {0};
     json_doc *doc = read_doc(bytes, path, err);
@@ -153,14 +152,14 @@ pipe *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n
     return NULL;
 }
 
-pipe *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) {
+pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) {
     buf bytes = {0};
-    pipe *p = file_read_all(path, MAX_FILE_BYTES, &bytes, err) ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
+    pipeline *p = file_read_all(path, MAX_FILE_BYTES, &bytes, err) ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
     buf_fini(&bytes);
     return p;
 }
 
-void pipe_free(pipe *p) {
+void pipe_free(pipeline *p) {
     if (!p) return;
     json_free(p->doc);
     arena_fini(&p->a);
@@ -168,6 +167,15 @@ void pipe_free(pipe *p) {
 }
 
 /* ---- arguments ---- */
+
+void pipe_put_value(const json_value *v, buf *out) {
+    int64_t integer;
+    double number;
+    if (json_kind_of(v) == JSON_NUMBER && !json_int64(v, &integer) && json_double(v, &number))
+        json_put_double(out, number);
+    else
+        json_put_value(out, v);
+}
 
 const json_value *pipe_arg(const json_value *object, const char *key) {
     const json_value *v = json_get(object, key);

@@ -105,8 +105,8 @@ static void put_merged(const json_value *value, const json_value *over, buf *out
 }
 
 static const json_value *steps_of(const json_value *root) {
-    const json_value *pipeline = json_get(root, "pipeline");
-    return pipeline ? json_get(pipeline, "steps") : NULL;
+    const json_value *top = json_get(root, "pipeline");
+    return top ? json_get(top, "steps") : NULL;
 }
 
 static bool is_step(const json_value *entry, const char *name) {

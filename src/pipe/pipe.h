@@ -38,7 +38,7 @@ typedef struct pipe_step {
     size_t *after, n_after;
 } pipe_step;
 
-typedef struct pipe {
+typedef struct pipeline {
     arena a;
     json_doc *doc;
     const json_value *root; /* the whole file, parameters put in */
@@ -46,19 +46,19 @@ typedef struct pipe {
     pipe_step *steps; /* in order of the file */
     size_t n_steps;
     size_t *order; /* [n_steps] every step behind those whose rows it needs */
-} pipe;
+} pipeline;
 
 /* path: a .yaml, .yml or .json file.  params: "STEP.PARAMETER[.KEY...]=VALUE", VALUE being JSON, or text if it is none; an object is merged
  * into an object that is there.  NULL on failure: GV_USAGE for a parameter that does not exist (with the nearest name), GV_FORMAT, GV_IO,
  * GV_LIMIT, GV_UNSUPPORTED. */
-pipe *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
+pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
 /* The same from the bytes of a file called path (for its suffix and for messages). */
-pipe *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
-void pipe_free(pipe *p);
+pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
+void pipe_free(pipeline *p);
 
 /* Everything that can be known before rows are read.  Messages of distilabel where it has one.  has_dataset: a data set is given
  * for steps that nothing leads to, as Pipeline.run(dataset=) does. */
-bool pipe_check(const pipe *p, bool has_dataset, gv_err *err) GV_MUST_USE;
+bool pipe_check(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_USE;
 
 /* ---- what a judging step is asked to do ---- */
 
@@ -84,7 +84,7 @@ bool pipe_judge_read(const pipe_step *s, arena *a, pipe_judge *out, gv_err *err)
 /* ---- looking ---- */
 
 /* name, description, steps with their parameters, connections: for `gavel info`. */
-void pipe_describe(const pipe *p, buf *out);
+void pipe_describe(const pipeline *p, buf *out);
 bool pipe_is_source(pipe_kind k);
 
 #endif

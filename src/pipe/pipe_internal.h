@@ -34,8 +34,11 @@ bool pipe_arg_double(const pipe_step *s, const json_value *object, const char *k
 bool pipe_arg_text(const pipe_step *s, const json_value *object, const char *key, const char *otherwise, arena *a, const char **out,
                    gv_err *err) GV_MUST_USE;
 
+/* As JSON; a number in its shortest form, so that YAML's 1.0e-05 and JSON's 1e-05 are the same. */
+void pipe_put_value(const json_value *v, buf *out);
+
 /* The graph: order, sources, steps that join. */
-bool pipe_order(pipe *p, gv_err *err) GV_MUST_USE;
-bool pipe_check_graph(const pipe *p, bool has_dataset, gv_err *err) GV_MUST_USE;
+bool pipe_order(pipeline *p, gv_err *err) GV_MUST_USE;
+bool pipe_check_graph(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_USE;
 
 #endif

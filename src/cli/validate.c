@@ -1,0 +1,69 @@
+/* gavel validate: is a pipeline file one that gavel runs?  Also opens pipelines for the other commands. */
+#include "cli/pipeline.h"
+#include "cli/talk.h"
+#include "cli/transfer.h"
+
+#include <stdio.h>
+
+pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check, int *code) {
+    gv_err err = GV_ERR_INIT;
+    pipeline *p = pipe_load(path, o->param.v, o->param.n, &err);
+    if (p && (!check || pipe_check(p, o->dataset.n > 0, &err))) return p;
+    *code = cli_fail(&err);
+    pipe_free(p);
+    return NULL;
+}
+
+bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err) {
+    const pipeline_talk *t = ctx;
+    return cli_model_path(model, HUB_WEIGHTS, t->json, t->quiet, path, err);
+}
+
+typedef struct validate_opts {
+    pipeline_opts pipeline;
+} validate_opts;
+
+static const opt_def options[] = {
+    CLI_OPTS_PIPELINE(validate_opts, pipeline),
+    {0},
+};
+
+static int run(int n_args, const char **args, const void *opts) {
+    const validate_opts *o = opts;
+    gv_err err = GV_ERR_INIT;
+    int code = EXIT_OK;
+    (void)n_args;
+    pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
+    if (!p) return code;
+    pipe_summary sum = {0};
+    const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v, .n_datasets = o->pipeline.dataset.n};
+    if (o->pipeline.dataset.n == 0) {
+        talk_say("note", "%s: %zu steps; each is one that gavel runs. Add --dataset FILE to check the columns of the rows too", args[0],
+                 p->n_steps);
+    } else if (pipe_survey(p, &spec, &sum, &err)) {
+        talk_say("note", "%s: %zu steps, %llu rows, %llu judgments; every column arrives", args[0], p->n_steps,
+                 (unsigned long long)sum.rows_in, (unsigned long long)sum.judgments);
+    } else {
+        code = cli_fail(&err);
+    }
+    pipe_summary_fini(&sum);
+    pipe_free(p);
+    return code;
+}
+
+const opt_command command_validate = {
+    .name = "validate",
+    .args = "PIPELINE",
+    .summary = "Check a distilabel pipeline file",
+    .detail =
+        "Reads a file of distilabel's Pipeline.save() (.yaml, .yml or .json, versions 1.0 to 1.5) and checks everything that can be known "
+        "before rows are read: classes, arguments, rubrics, connections. With --dataset also that each step's columns arrive.\n\n"
+        "Exit codes: 0 it can be run; 1 it cannot, or the file is broken; 2 wrong usage.",
+    .example = "gavel validate pipeline.yaml\n"
+               "gavel validate pipeline.yaml --dataset rows.jsonl",
+    .opts = options,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+    .opts_size = sizeof(validate_opts),
+};

@@ -1,0 +1,52 @@
+/* A pipeline's run: rows loaded, judged and passed from step to step, each judgment in a journal, the leaves' rows written at the end.
+ *
+ * Steps run one after the other, each over all of its rows; results do not depend on batches, so input_batch_size changes nothing.  A row that
+ * cannot be judged keeps its place with null verdicts and never touches its neighbours.  The same command continues an interrupted run.  All rows
+ * are in memory, of every step until the end.  One thread. */
+#ifndef GAVEL_PIPE_RUN_PIPE_H
+#define GAVEL_PIPE_RUN_PIPE_H
+
+#include "judge/run.h"
+#include "pipe/card.h"
+#include "pipe/pipe.h"
+
+typedef struct pipe_run_spec {
+    const char *const *datasets; /* "FILE" or "STEP=FILE": rows instead of what a loading step would load */
+    size_t n_datasets;
+    const char *const *models; /* "FILE" or "STEP=FILE": the model instead of the pipeline's */
+    size_t n_models;
+    /* A model's name to the path of a file here (ORG/NAME of the Hub is fetched); the path is to be freed. */
+    bool (*model_path)(void *ctx, const char *model, char **path, gv_err *err);
+    void *model_path_ctx;
+    lm_options engine;   /* model and chat_template are the steps' */
+    const char *out;     /* .jsonl, .csv, ... for one leaf; a folder: a Distiset; NULL: nothing is written, and there is no journal */
+    const char *repo_id; /* as the Distiset's card names it; may be NULL */
+    uint64_t limit;      /* only the first rows of each loading step; 0: all */
+    bool fresh, retry_failed;
+    const volatile sig_atomic_t *stop;
+    void (*progress)(void *ctx, const run_progress *p);
+    void *progress_ctx;
+} pipe_run_spec;
+
+typedef struct pipe_judge_summary {
+    const char *step; /* the pipeline's */
+    uint64_t judgments, failed;
+    int64_t prompt_tokens, cached_tokens, output_tokens, elapsed_us; /* of this run */
+} pipe_judge_summary;
+
+typedef struct pipe_summary {
+    uint64_t rows_in, rows_out; /* of the loading steps, of the leaves */
+    uint64_t judgments, ok, failed, by_status[CARD_N_STATUS];
+    pipe_judge_summary *judges; /* in order of execution; free with pipe_summary_fini */
+    size_t n_judges;
+    run_progress last;
+} pipe_summary;
+void pipe_summary_fini(pipe_summary *s);
+
+/* p must have passed pipe_check.  Errors as run_judge's; *out is filled as far as the run came. */
+bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) GV_MUST_USE;
+
+/* Only loads the rows and checks that every column arrives: rows_in is filled, and judgments with how many a run would make. */
+bool pipe_survey(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) GV_MUST_USE;
+
+#endif

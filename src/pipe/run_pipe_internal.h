@@ -1,0 +1,54 @@
+/* What the files of a pipeline's run share: run_pipe.c the order of steps, source.c loading, task.c judging, llm.c the choice of a model,
+ * output.c what is written. */
+#ifndef GAVEL_PIPE_RUN_PIPE_INTERNAL_H
+#define GAVEL_PIPE_RUN_PIPE_INTERNAL_H
+
+#include "pipe/columns.h"
+#include "pipe/run_log.h"
+#include "pipe/run_pipe.h"
+#include "pipe/table.h"
+
+typedef struct pipe_runner {
+    const pipeline *p;
+    const pipe_run_spec *spec;
+    pipe_summary *sum;
+    arena a;             /* rows, names, texts: until the end */
+    pipe_table *tables;  /* [n_steps] */
+    pipe_names *columns; /* [n_steps] */
+    card_judge *judges;  /* [sum->n_judges] */
+    lm *model;           /* kept while the next step wants the same */
+    char *model_key;
+    journal *j; /* NULL: no journal */
+    buf journal_path;
+    run_log *log;
+    int64_t start_us, shown_us;
+} pipe_runner;
+
+/* Rows of a loading step (or of --dataset) before output_mappings; digest of their bytes. */
+bool pipe_load_rows(pipe_runner *r, const pipe_step *s, pipe_table *out, pipe_names *columns, char digest[65], gv_err *err) GV_MUST_USE;
+
+/* Opens the step's model into r->model, or keeps the one that is open if it is the same.  The one place that knows which engine stands
+ * for which class. */
+bool pipe_open_model(pipe_runner *r, const pipe_step *s, const pipe_judge *j, gv_err *err) GV_MUST_USE;
+
+/* Judges all rows of `in`; number: which judging step it is, for the journal's keys. */
+bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pipe_table *in, pipe_table *out, gv_err *err) GV_MUST_USE;
+
+bool pipe_write_output(pipe_runner *r, gv_err *err) GV_MUST_USE;
+/* Can the output be written?  Before a model is loaded. */
+bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
+
+/* The same for a folder. */
+bool pipe_write_folder(pipe_runner *r, gv_err *err) GV_MUST_USE;
+bool pipe_check_folder(const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
+size_t pipe_count_leaves(const pipeline *p);
+/* Columns of all rows, in order of first appearance. */
+void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out);
+
+void pipe_show_progress(pipe_runner *r, bool final);
+bool pipe_stopped(const pipe_runner *r, gv_err *err);
+
+/* The value of "STEP=VALUE" or "VALUE" in a list for this step: the former wins; NULL if there is none. */
+const char *pipe_for_step(const pipeline *p, const char *const *v, size_t n, const char *step);
+
+#endif

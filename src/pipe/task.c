@@ -1,0 +1,436 @@
+/* A judging step over a table: prompts, requests, answers into the journal, then rows with feedback, result, metadata and model name.
+ * See run_pipe_internal.h.
+ *
+ * A request's id is row * generations + generation, and the journal's key is (row, number of the step, generation).  What the journal has
+ * is taken from there, if it was made of the same values. */
+#include "base/thread.h"
+#include "judge/answer.h"
+#include "pipe/pipe_internal.h"
+#include "pipe/run_pipe_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What is kept of a judgment for the output; strings live in the run's arena. */
+typedef struct answer {
+    bool has_raw, has_feedback;
+    sv raw, feedback;
+    int verdict;
+    int64_t prompt_tokens, output_tokens;
+} answer;
+
+typedef struct task {
+    pipe_runner *r;
+    const pipe_step *s;
+    const pipe_table *in;
+    size_t number;
+    pipe_judge j;
+    answer *answers; /* [in->n * n_generations] */
+    sv *inputs;      /* [in->n] raw_input as JSON; empty if the row has no prompt */
+    char (*hashes)[65];
+    const char *model_name;
+    card_judge *card;
+    bool begun;
+    size_t in_flight;
+} task;
+
+static sv copied(arena *a, sv s) {
+    return (sv){arena_dup(a, s.p ? s.p : "", s.n), s.n};
+}
+
+static sv dup_buf(buf *b, arena *a) {
+    const sv out = copied(a, buf_view(b));
+    buf_fini(b);
+    return out;
+}
+
+/* ---- records ---- */
+
+static void keep_answer(task *t, const judgment *g) {
+    answer *w = &t->answers[g->row * t->j.n_generations + g->sample];
+    arena *a = &t->r->a;
+    pipe_summary *sum = t->r->sum;
+    *w = (answer){.has_raw = g->has_raw,
+                  .has_feedback = g->has_feedback,
+                  .verdict = g->verdict,
+                  .prompt_tokens = g->prompt_tokens,
+                  .output_tokens = g->output_tokens};
+    if (g->has_raw) w->raw = copied(a, g->raw);
+    if (g->has_feedback) w->feedback = copied(a, g->feedback);
+    card_judge_count(t->card, g->status, g->verdict);
+    sum->judgments++;
+    sum->by_status[g->status]++;
+    if (g->status == JUDGMENT_OK)
+        sum->ok++;
+    else
+        sum->failed++;
+    sum->last.done++;
+    sum->last.failed += g->status != JUDGMENT_OK;
+}
+
+static void put_member(buf *out, const char *key, const char *text) {
+    buf_printf(out, "%s\"%s\":", out->n ? "," : "{", key);
+    json_put_string(out, sv_of(text));
+}
+
+/* What of the model decides results: stored with the step's first record and compared when the run is continued. */
+static void model_settings(task *t, buf *out) {
+    const lm_caps *caps = lm_get_caps(t->r->model);
+    char ctx[24];
+    snprintf(ctx, sizeof ctx, "%" PRId64, caps->ctx_tokens);
+    put_member(out, "model", caps->model_name);
+    put_member(out, "model sha256", caps->model_hash);
+    put_member(out, "tokenizer sha256", caps->tokenizer_hash);
+    put_member(out, "chat template sha256", caps->template_hash);
+    put_member(out, "numerics", caps->numerics);
+    put_member(out, "context", ctx);
+    buf_add_char(out, '}');
+}
+
+static bool compare_model(task *t, gv_err *err) {
+    buf then = {0}, now = {0}, key = {0};
+    buf_printf(&key, "model %s", t->s->name);
+    bool ok = journal_get_meta(t->r->j, key.p, &t->begun, &then, err);
+    if (ok && t->begun) {
+        model_settings(t, &now);
+        ok = run_settings_same(t->r->journal_path.p, buf_view(&then), buf_view(&now), err);
+    }
+    buf_fini(&then);
+    buf_fini(&now);
+    buf_fini(&key);
+    return ok;
+}
+
+static bool begin(task *t, gv_err *err) {
+    buf now = {0}, key = {0};
+    buf_printf(&key, "model %s", t->s->name);
+    model_settings(t, &now);
+    t->begun = journal_set_meta(t->r->j, key.p, buf_view(&now), err);
+    buf_fini(&now);
+    buf_fini(&key);
+    return t->begun;
+}
+
+static bool record(task *t, const judgment *g, gv_err *err) {
+    buf text = {0};
+    bool ok = true;
+    if (t->r->j) {
+        judgment_to_json(g, &text);
+        ok = (t->begun || begin(t, err)) &&
+             journal_put(t->r->j, (journal_key){g->row, (uint32_t)t->number, g->sample}, g->status != JUDGMENT_OK, buf_view(&text), err);
+    }
+    buf_fini(&text);
+    keep_answer(t, g);
+    return ok;
+}
+
+/* ---- answers ---- */
+
+static judgment judgment_of(const task *t, size_t i, uint32_t sample, uint32_t attempt, char *id, size_t id_bytes) {
+    judgment g = {.row = i, .rubric = t->j.rubric.name, .sample = sample, .attempt = attempt, .order = 'A', .seed = t->j.llm.sampling.seed};
+    snprintf(id, id_bytes, "%zu", i);
+    g.row_id = sv_of(id);
+    memcpy(g.row_hash, t->hashes[i], sizeof g.row_hash);
+    return g;
+}
+
+static bool take_answer(task *t, const lm_result *a, gv_err *err) {
+    const uint64_t request = a->id & 0xffffffffu, per_row = t->j.n_generations;
+    char id[24];
+    judgment g = judgment_of(t, request / per_row, (uint32_t)(request % per_row), (uint32_t)(a->id >> 32), id, sizeof id);
+    t->in_flight--;
+    pipe_judge_summary *js = &t->r->sum->judges[t->number];
+    js->prompt_tokens += a->prompt_tokens;
+    js->cached_tokens += a->cached_tokens;
+    js->output_tokens += a->output_tokens;
+    return !answer_take(a, PARSE_STRICT, t->j.prompt.mode, &g) || record(t, &g, err);
+}
+
+static bool drain(task *t, size_t limit, gv_err *err) {
+    while (t->in_flight > limit) {
+        if (pipe_stopped(t->r, err)) return false;
+        const lm_result *a;
+        size_t n;
+        if (!lm_poll(t->r->model, &a, &n, err)) return false;
+        for (size_t i = 0; i < n; i++)
+            if (!take_answer(t, &a[i], err)) return false;
+        pipe_show_progress(t->r, false);
+    }
+    return true;
+}
+
+/* ---- prompts ---- */
+
+typedef struct lookup_ctx {
+    const pipe_row *at;
+    json_doc *docs[4];
+    size_t n;
+} lookup_ctx;
+
+static bool look_up(void *ctx, const char *column, prompt_field *out) {
+    lookup_ctx *c = ctx;
+    const rows_cell *cell = pipe_row_get(c->at, sv_of(column));
+    gv_err ignored = GV_ERR_INIT;
+    if (!cell || c->n == sizeof c->docs / sizeof *c->docs) return false;
+    json_doc *doc = json_parse(cell->raw, &ignored);
+    if (!doc) return false;
+    c->docs[c->n++] = doc;
+    *out = (prompt_field){json_root(doc), {0}};
+    return true;
+}
+
+/* Arrow's order of members: content, role. */
+static sv raw_input(const lm_message *m, size_t n, arena *a) {
+    buf out = {0};
+    buf_add_char(&out, '[');
+    for (size_t i = 0; i < n; i++) {
+        buf_add_str(&out, i ? ",{\"content\":" : "{\"content\":");
+        json_put_string(&out, m[i].content);
+        buf_add_str(&out, ",\"role\":");
+        json_put_string(&out, m[i].role);
+        buf_add_char(&out, '}');
+    }
+    buf_add_char(&out, ']');
+    return dup_buf(&out, a);
+}
+
+static const sv scores[] = {{"1", 1}, {"2", 1}, {"3", 1}, {"4", 1}, {"5", 1}}, letters[] = {{"A", 1}, {"B", 1}};
+
+static bool submit(task *t, size_t i, uint32_t sample, uint32_t attempt, const lm_message *messages, size_t n, gv_err *err) {
+    lm_request q = {.id = (uint64_t)attempt << 32 | (uint64_t)(i * t->j.n_generations + sample),
+                    .messages = messages,
+                    .n_messages = n,
+                    .sampling = t->j.llm.sampling,
+                    .row = i,
+                    .sample = sample,
+                    .attempt = attempt};
+    const bool absolute = t->j.prompt.mode == JUDGE_ABSOLUTE;
+    if (t->j.constrained) q.constraint = (lm_constraint){SV("[RESULT]"), absolute ? scores : letters, absolute ? 5 : 2};
+    const int most = lm_peek_caps(t->r->model)->max_in_flight;
+    t->in_flight++;
+    return lm_submit(t->r->model, &q, err) && drain(t, most > 1 ? (size_t)most - 1 : 0, err);
+}
+
+/* Takes a generation from the journal if it is there.  *attempt: what a new one would be. */
+static bool from_journal(task *t, size_t i, uint32_t sample, bool *done, uint32_t *attempt, gv_err *err) {
+    bool failed;
+    buf text = {0};
+    arena a;
+    judgment g;
+    *done = false;
+    *attempt = 0;
+    if (!t->r->j) return true;
+    arena_init(&a);
+    bool ok = journal_get(t->r->j, (journal_key){i, (uint32_t)t->number, sample}, done, &failed, &text, err);
+    if (ok && *done) ok = judgment_from_json(buf_view(&text), &g, &a, err) || gv_context(err, "%s, row %zu", t->r->journal_path.p, i);
+    if (ok && *done && strcmp(g.row_hash, t->hashes[i]) != 0)
+        ok = gv_fail(err, GV_STATE, -1, "%s: row %zu of step \"%s\" was judged with other values; start anew with --fresh",
+                     t->r->journal_path.p, i, t->s->name);
+    if (ok && *done && failed && t->r->spec->retry_failed) {
+        *done = false;
+        *attempt = g.attempt + 1;
+    }
+    if (ok && *done) {
+        keep_answer(t, &g);
+        t->r->sum->last.before++;
+    }
+    buf_fini(&text);
+    arena_fini(&a);
+    return ok;
+}
+
+static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
+    pipe_row hidden;
+    const pipe_row at = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
+    lookup_ctx ctx = {.at = &at};
+    gv_err why = GV_ERR_INIT;
+    prompt_values v = {0};
+    prompt_text text = {0};
+    lm_message messages[2];
+    size_t n = 0;
+    bool ok = true;
+    const bool good = prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, &why);
+    if (good) {
+        v.rubric = rubric_insert(&t->j.rubric, STYLE_DISTILABEL, t->j.prompt.mode);
+        prompt_build(&t->j.prompt, &v, a, &text);
+        n = prompt_messages(&text, messages);
+        memcpy(t->hashes[i], text.hash, sizeof text.hash);
+        if (t->j.raw_input) t->inputs[i] = raw_input(messages, n, &t->r->a);
+    }
+    for (uint32_t g = 0; ok && g < t->j.n_generations; g++) {
+        bool done;
+        uint32_t attempt;
+        char id[24];
+        ok = !pipe_stopped(t->r, err) && from_journal(t, i, g, &done, &attempt, err);
+        if (!ok || done) continue;
+        if (good) {
+            ok = submit(t, i, g, attempt, messages, n, err);
+            continue;
+        }
+        judgment bad = judgment_of(t, i, g, attempt, id, sizeof id);
+        bad.status = JUDGMENT_BAD_INPUT;
+        bad.message = sv_of(why.msg);
+        run_log_put(t->r->log, RUN_LOG_WARNING, "step '%s', row %zu: %s", t->s->name, i, why.msg);
+        ok = record(t, &bad, err);
+    }
+    for (size_t k = 0; k < ctx.n; k++) json_free(ctx.docs[k]);
+    return ok;
+}
+
+/* ---- the rows that come out ---- */
+
+static void put_result(const task *t, const answer *w, buf *out) {
+    if (!w->verdict)
+        buf_add_str(out, "null");
+    else if (t->j.prompt.mode == JUDGE_ABSOLUTE)
+        buf_printf(out, "%d", w->verdict);
+    else
+        buf_printf(out, "\"%c\"", w->verdict);
+}
+
+static void put_feedback(const answer *w, buf *out) {
+    if (w->has_feedback)
+        json_put_string(out, w->feedback);
+    else
+        buf_add_str(out, "null");
+}
+
+static void put_key(buf *out, const char *key, const char *step) {
+    buf_printf(out, "%s\"%s_%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key, step);
+}
+
+/* Members in Arrow's order, sorted by name. */
+static void put_metadata(const task *t, size_t i, const answer *w, buf *out) {
+    buf_add_char(out, '{');
+    if (t->j.raw_input) {
+        put_key(out, "raw_input", t->s->name);
+        buf_add_sv(out, t->inputs[i].n ? t->inputs[i] : SV("null"));
+    }
+    if (t->j.raw_output) {
+        put_key(out, "raw_output", t->s->name);
+        if (w->has_raw)
+            json_put_string(out, w->raw);
+        else
+            buf_add_str(out, "null");
+    }
+    put_key(out, "statistics", t->s->name);
+    if (w->prompt_tokens || w->has_raw)
+        buf_printf(out, "{\"input_tokens\":%" PRId64 ",\"output_tokens\":%" PRId64 "}", w->prompt_tokens, w->output_tokens);
+    else
+        buf_add_str(out, "null");
+    buf_add_char(out, '}');
+}
+
+/* One row for the answers [from, from + n) of row i; lists of them if the step groups. */
+static void put_row(const task *t, size_t i, size_t from, size_t n, pipe_table *out) {
+    arena *a = &t->r->a;
+    pipe_row hidden;
+    pipe_row made = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
+    buf feedback = {0}, result = {0}, metadata = {0}, name = {0};
+    bool asked = false;
+    for (size_t k = 0; k < n; k++) {
+        const answer *w = &t->answers[from + k];
+        const char *before = !t->j.group ? "" : k ? "," : "[";
+        buf one = {0};
+        buf_add_str(&feedback, before);
+        put_feedback(w, &feedback);
+        buf_add_str(&result, before);
+        put_result(t, w, &result);
+        buf_add_str(&metadata, before);
+        put_metadata(t, i, w, &one);
+        buf_add_sv(&metadata, buf_view(&one));
+        buf_fini(&one);
+        asked = asked || w->has_raw || w->prompt_tokens;
+    }
+    buf *const lists[] = {&feedback, &result, &metadata};
+    for (size_t k = 0; t->j.group && k < 3; k++) buf_add_char(lists[k], ']');
+    if (asked)
+        json_put_string(&name, sv_of(t->model_name));
+    else
+        buf_add_str(&name, "null");
+    pipe_row_set(&made, SV("feedback"), dup_buf(&feedback, a), a);
+    pipe_row_set(&made, SV("result"), dup_buf(&result, a), a);
+    pipe_row_set(&made, SV("distilabel_metadata"), dup_buf(&metadata, a), a);
+    pipe_row_set(&made, SV("model_name"), dup_buf(&name, a), a);
+    pipe_table_add(out, pipe_row_map_out(t->s, &made, &hidden, a));
+}
+
+static void put_rows(const task *t, pipe_table *out) {
+    const size_t n = t->j.n_generations;
+    for (size_t i = 0; i < t->in->n; i++) {
+        if (t->j.group) {
+            put_row(t, i, i * n, n, out);
+            continue;
+        }
+        for (size_t g = 0; g < n; g++) put_row(t, i, i * n + g, 1, out);
+    }
+}
+
+/* ---- the step ---- */
+
+static bool prepare(task *t, gv_err *err) {
+    pipe_runner *r = t->r;
+    const size_t n = t->in->n * t->j.n_generations;
+    if (t->in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
+        return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", t->s->name, t->in->n,
+                       UINT32_MAX / PIPE_MAX_GENERATIONS);
+    if (!pipe_open_model(r, t->s, &t->j, err)) return false;
+    const lm_caps *caps = lm_peek_caps(r->model);
+    if (t->j.constrained && !caps->constrained)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s cannot constrain the verdict; remove llm.structured_output", t->s->name,
+                       caps->model_name);
+    t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
+    t->answers = gv_try_calloc(n ? n : 1, sizeof *t->answers, "answers of a judging step", err);
+    t->inputs = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->inputs, "prompts of a judging step", err);
+    t->hashes = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->hashes, "hashes of a judging step", err);
+    t->card = &r->judges[t->number];
+    *t->card = (card_judge){.step = sv_of(t->s->name),
+                            .mode = t->j.prompt.mode,
+                            .rubric = t->j.rubric.name,
+                            .model = sv_of(t->model_name),
+                            .has_seed = t->j.llm.sampling.temperature > 0,
+                            .seed = t->j.llm.sampling.seed};
+    r->sum->judges[t->number] = (pipe_judge_summary){.step = t->s->name};
+    r->sum->last.rows = t->in->n;
+    r->sum->last.per_row = t->j.n_generations;
+    r->sum->last.all += n;
+    return t->answers && t->inputs && t->hashes && (!r->j || compare_model(t, err));
+}
+
+bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pipe_table *in, pipe_table *out, gv_err *err) {
+    task t = {.r = r, .s = s, .in = in, .number = number};
+    arena scratch;
+    arena_init(&scratch);
+    bool ok = pipe_judge_read(s, &r->a, &t.j, err) && prepare(&t, err);
+    const int64_t start = clock_mono_us(); /* loading of the model is not the rows' time */
+    for (size_t i = 0; ok && i < in->n; i++) {
+        ok = judge_row(&t, i, &scratch, err);
+        arena_reset(&scratch);
+        pipe_show_progress(r, false);
+    }
+    ok = ok && drain(&t, 0, err);
+    if (ok) {
+        const lm_caps *caps = lm_get_caps(r->model);
+        t.card->weights_sha256 = copied(&r->a, sv_of(caps->model_hash));
+        t.card->numerics = copied(&r->a, sv_of(caps->numerics));
+        pipe_judge_summary *js = &r->sum->judges[number];
+        js->elapsed_us = clock_mono_us() - start;
+        for (size_t k = JUDGMENT_OK; k < CARD_N_STATUS; k++) {
+            js->judgments += t.card->n_status[k];
+            if (k != JUDGMENT_OK) js->failed += t.card->n_status[k];
+        }
+        put_rows(&t, out);
+        run_log_put(r->log, RUN_LOG_INFO, "step '%s': %" PRIu64 " judgments, %" PRIu64 " without a verdict", s->name, js->judgments,
+                    js->failed);
+    }
+    if (!ok && r->model) { /* nothing of this step may come back to the next one */
+        lm_free(r->model);
+        r->model = NULL;
+    }
+    free(t.answers);
+    free(t.inputs);
+    free(t.hashes);
+    arena_fini(&scratch);
+    return ok;
+}
