@@ -268,7 +268,7 @@ bool distiset_list(const char *dir, distiset_files *out, gv_err *err) {
     found_list files = {0};
     *out = (distiset_files){0};
     bool ok = scan(dir, "", &files, err), has_card = false, has_shards = false;
-    qsort(files.v, files.n, sizeof *files.v, compare_found);
+    if (files.n) qsort(files.v, files.n, sizeof *files.v, compare_found);
     for (size_t i = 0; i < files.n; i++) {
         has_card = has_card || rank(&files.v[i]) == 2;
         has_shards = has_shards || files.v[i].shard;

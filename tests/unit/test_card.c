@@ -331,10 +331,9 @@ static void features_are_written_as_the_hub_reads_them(void **state) {
           "[\"null\",\"uint64\"]]",
           "{}");
     make(&m);
-    assert_has(&m,
-               "  features:\n  - name: a\n    list:\n      sequence: int64\n  - name: b\n    list:\n    - name: x\n      dtype: bool\n"
-               "  - name: c\n    struct:\n    - name: _type\n      dtype: string\n    - name: dtype\n      dtype: float64\n"
-               "  - name: 'null'\n    dtype: uint64\n  splits:\n");
+    assert_has(&m, "  features:\n  - name: a\n    list:\n      sequence: int64\n  - name: b\n    list:\n    - name: x\n      dtype: bool\n"
+                   "  - name: c\n    struct:\n    - name: _type\n      dtype: string\n    - name: dtype\n      dtype: float64\n"
+                   "  - name: 'null'\n    dtype: uint64\n  splits:\n");
     finish(&m);
 }
 

@@ -342,8 +342,14 @@ static void an_older_distiset_is_replaced_and_its_metadata_kept(void **state) {
     (void)state;
     gv_err err = GV_ERR_INIT;
     const char *dir = at("again"), *readme = at("again/README.md");
-    must_write(dir, 10, &(distiset_about){.max_shard_bytes = 20, .pipeline_yaml = SV("a: 1\n")});
+    must_write(dir, 11, &(distiset_about){.max_shard_bytes = 20, .pipeline_yaml = SV("a: 1\n")});
     assert_int_equal(count_entries(at("again/data"), "train-"), 5);
+    assert_int_equal(shard_rows(dir, "data/train-00000-of-00005.parquet", NULL, NULL), 3); /* 11 = 3 + 2 + 2 + 2 + 2 */
+    for (int i = 1; i < 5; i++) {
+        char shard[64];
+        snprintf(shard, sizeof shard, "data/train-%05d-of-00005.parquet", i);
+        assert_int_equal(shard_rows(dir, shard, NULL, NULL), 2);
+    }
     write_text(readme, "---\nlicense: mit\nconfigs:\n- config_name: gone\n---\n");
     must_write(dir, 3, &(distiset_about){0});
     assert_int_equal(count_entries(at("again/data"), "train-"), 1);

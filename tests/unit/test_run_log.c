@@ -45,16 +45,16 @@ static void lines_look_as_distilabels(void **state) {
 
 static void failures_are_reported_at_close(void **state) {
     (void)state;
-    gv_err err = GV_ERR_INIT;
-    run_log *log = run_log_open("/dev/full", &err);
+    gv_err none = GV_ERR_INIT;
+    run_log *log = run_log_open("/dev/full", &none);
     assert_non_null(log);
     run_log_put(log, RUN_LOG_INFO, "a");
     run_log_put(log, RUN_LOG_INFO, "b");
     CHECK_FAILS(run_log_close(log, &err), GV_IO, -1, "cannot write /dev/full: No space left on device");
-    assert_true(run_log_close(NULL, &err));
+    assert_true(run_log_close(NULL, &none));
     run_log_put(NULL, RUN_LOG_INFO, "nothing");
-    assert_null(run_log_open("/nonexistent/log", &err));
-    assert_string_equal(err.msg, "cannot write /nonexistent/log: No such file or directory");
+    assert_null(run_log_open("/nonexistent/log", &none));
+    assert_string_equal(none.msg, "cannot write /nonexistent/log: No such file or directory");
 }
 
 int main(void) {
