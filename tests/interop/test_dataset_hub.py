@@ -9,6 +9,7 @@ Standard library only.  The data set is made of the rows of tests/data/vicuna.
 import json
 import os
 import tempfile
+import time
 
 import hub_support as hs
 import support
@@ -117,8 +118,8 @@ class Test:
         self.refused("hf://datasets/org/set:default/dev", 'no split "dev"; there are "train", "test"', 2)
         self.refused("hf://datasets/org/set:fr/train", 'no configuration "fr"; there are "default", "csv", "small"', 2)
         self.refused("hf://datasets/org/set:default/train[", 'split "train[" is not NAME, NAME[FROM:TO] or NAME[FROM%:TO%]', 2)
-        self.refused("hf://datasets/org/script", "no data files: .parquet, .arrow, .csv, .tsv, .json, .jsonl, and the Hub has no Parquet conversion of it")
-        self.refused("hf://datasets/org/images", 'the data files are of type "imagefolder", which gavel does not read, and the Hub has no Parquet conversion')
+        self.refused("hf://datasets/org/script", "no data files: .parquet, .arrow, .csv, .tsv, .json, .jsonl, nor is there a Parquet conversion of it (")
+        self.refused("hf://datasets/org/images", 'the data files are of type "imagefolder", which gavel does not read, nor is there a Parquet conversion of it')
         self.refused("hf://datasets/org/none", "org/none")
         self.refused("hf://models/org/none", "a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]", 2)
 
@@ -153,8 +154,9 @@ def main():
         test = Test(sim, folder)
         for name in ["rows_are_those_of_the_files", "slices_configurations_and_csv", "the_cache_serves_without_a_network", "revisions_are_commits",
                      "what_cannot_be_read_says_so", "cards_name_no_file_outside", "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
+            begin = time.monotonic()
             getattr(test, name)()
-            print("ok", name)
+            print("ok", name, "%.1f s" % (time.monotonic() - begin))
 
 
 main()
