@@ -334,6 +334,7 @@ done:
 /* Standard input is copied beside the journal, because it is read three times; the journal's lock keeps others from replacing the copy. */
 static bool open_input(run *r, gv_err *err) {
     r->rows = r->spec->rows;
+    r->rows.types = rows_writer_is_typed(r->spec->out);
     r->input_path = r->spec->input;
     if (strcmp(r->spec->input, "-") == 0) {
         buf_printf(&r->spool_path, "%s.stdin", r->journal_path.p);

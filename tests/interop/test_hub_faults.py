@@ -181,6 +181,7 @@ def a_killed_download_goes_on_where_it_was(folder):
             assert number == signal.SIGKILL or "interrupted; what came is kept in " in done.err, done.err
             hs.gavel(home, sim.url, "pull", "org/d", "--repo-type", "dataset", want=0)
             assert hs.check_cache(home) == {"data.parquet": BIG}
+            support.wait_until(lambda: len(sim.log("cdn GET")) == 2)  # a request is in the log when it is over
             asked = [dict(r["req_headers"]).get("Range") for r in sorted(sim.log("cdn GET"), key=lambda r: r["t"])]
             assert asked[0] is None and asked[-1].startswith("bytes="), asked
             assert int(asked[-1][6:-1]) >= 400000, asked
@@ -203,6 +204,7 @@ def two_at_a_time_download_once(folder):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             jobs = [pool.submit(hs.gavel, folder, sim.url, "pull", "org/d", "--repo-type", "dataset", "--json", want=0) for _ in range(2)]
         said = [j.result() for j in jobs]
+        support.wait_until(lambda: sim.log("cdn GET"))
         assert len(sim.log("cdn GET")) == 1 and hs.check_cache(folder) == {"data.parquet": BIG}
         assert sum("data.parquet: waits for another download of it" in d.err for d in said) == 1
         end = said[0].events("transferred")[0]
