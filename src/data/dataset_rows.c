@@ -1,7 +1,7 @@
 /* The rows of an open data set: its parts one after the other, each row brought to the common columns. */
 #include "data/dataset_open.h"
 
-#include "base/file.h"
+#include "data/parquet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static bool json_format(const char *path, const char *shown, rows_format *out, g
 
 bool file_rows_open(const dataset *d, size_t file, file_rows *out, gv_err *err) {
     const data_file *f = &d->files[file];
-    rows_options o = {.name = f->shown, .delimiter = d->delimiter, .short_rows = true};
+    rows_options o = {.name = f->shown, .delimiter = d->delimiter, .short_rows = true, .may_be_empty = true};
     *out = (file_rows){0};
     switch (d->kind) {
     case KIND_ARROW: return (out->arrow = arrow_open(f->path, f->shown, err)) != NULL;
@@ -32,7 +32,7 @@ bool file_rows_open(const dataset *d, size_t file, file_rows *out, gv_err *err) 
         break;
     case KIND_CSV: o.format = ROWS_CSV; break;
     case KIND_TSV: o.format = ROWS_TSV; break;
-    default: break; /* by the file's suffix */
+    default: o.format = ROWS_PARQUET;
     }
     return (out->rows = rows_open(f->path, &o, err)) != NULL;
 }
@@ -63,6 +63,12 @@ bool file_rows_skip(file_rows *f, uint64_t n, gv_err *err) {
 bool dataset_count(dataset *d, size_t file, gv_err *err) {
     data_file *f = &d->files[file];
     if (f->counted) return true;
+    if (d->kind == KIND_PARQUET) {
+        pq_reader *p = pq_open(f->path, NULL, 0, err);
+        if (p) f->n_rows = pq_n_rows(p);
+        pq_close(p);
+        return f->counted = p != NULL;
+    }
     file_rows rows;
     if (!file_rows_open(d, file, &rows, err)) return false;
     bool ok, end = false;
@@ -107,23 +113,23 @@ static void add_column(dataset *d, sv name) {
     d->columns[d->n_columns++] = (sv){arena_dup(&d->a, name.p, name.n), name.n};
 }
 
-/* Arrow: the first file's schema.  Parquet: the first row. */
+/* Arrow and Parquet: of the first file. */
 static bool learn_columns(dataset *d, gv_err *err) {
-    file_rows f;
     if (d->n_files == 0) return true;
-    if (!file_rows_open(d, 0, &f, err)) return false;
-    bool ok = true, end = false;
-    if (f.arrow) {
-        size_t n;
-        const sv *names = arrow_columns(f.arrow, &n);
-        for (size_t i = 0; i < n; i++) add_column(d, names[i]);
-    } else {
-        row r;
-        ok = rows_next(f.rows, &r, &end, err);
-        for (size_t i = 0; ok && !end && i < r.n_columns; i++) add_column(d, r.columns[i].name);
+    if (d->kind == KIND_PARQUET) {
+        pq_reader *p = pq_open(d->files[0].path, NULL, 0, err);
+        const schema_type *root = p ? &pq_schema(p)->root : NULL;
+        for (size_t i = 0; p && i < root->n_fields; i++) add_column(d, root->fields[i].name);
+        pq_close(p);
+        return p != NULL;
     }
+    file_rows f;
+    size_t n;
+    if (!file_rows_open(d, 0, &f, err)) return false;
+    const sv *names = arrow_columns(f.arrow, &n);
+    for (size_t i = 0; i < n; i++) add_column(d, names[i]);
     file_rows_close(&f);
-    return ok;
+    return true;
 }
 
 bool dataset_learn(dataset *d, const card *c, const char *config, gv_err *err) {

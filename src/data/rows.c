@@ -96,7 +96,7 @@ static bool start_reader(rows_reader *r, const char *path, gv_err *err) {
     if (r->feed.next) return true;
     if (r->format == ROWS_PARQUET) return rows_open_parquet(r, path, err);
     if (!source_fill(&r->src, err)) return false;
-    if (r->src.bytes_read == 0) return gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
+    if (r->src.bytes_read == 0) return o->may_be_empty ? r->done = true : gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
     if (r->format != ROWS_CSV && r->format != ROWS_TSV) return true;
     r->delimiter = o->delimiter ? o->delimiter : r->format == ROWS_CSV ? ',' : '\t';
     if (!rows_read_header(r, err)) return false;
@@ -325,7 +325,7 @@ bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) {
         if (!ok) return false;
         if (*end) {
             r->done = true;
-            if (number == 0 && !o->blank_lines) return gv_fail(err, GV_FORMAT, -1, "%s: no rows", r->name);
+            if (number == 0 && !o->blank_lines && !o->may_be_empty) return gv_fail(err, GV_FORMAT, -1, "%s: no rows", r->name);
             return check_same(r, err);
         }
         if (r->blank) {

@@ -40,6 +40,7 @@ typedef struct rows_options {
     const rows_map *map;
     size_t max_row_bytes; /* 0: ROWS_MAX_ROW_BYTES */
     char delimiter;       /* CSV; 0: a comma, for TSV a tab */
+    bool may_be_empty;    /* an input without rows, or without bytes, is no error */
     bool short_rows;      /* CSV: fields missing at a record's end are empty; else the row is bad */
     struct dataset *data; /* these rows instead of those of path (data/dataset.h), which is then only shown */
     bool blank_lines;     /* JSON lines: a line of white space is delivered as a bad row with `blank` set; else it is nothing */

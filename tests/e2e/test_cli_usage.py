@@ -114,8 +114,8 @@ def inputs_that_cannot_be_are_refused_before_a_model_is_loaded(_):
     write("in.txt", "x")
     os.mkdir("d.jsonl")
     write("empty.jsonl", "")
-    for source, code, part in (("none.jsonl", 1, "cannot open none.jsonl: No such file"), ("in.txt", 2, "unknown suffix; rows are read from"), ("d.jsonl", 1, "is a folder"),
-                               ("empty.jsonl", 1, "empty.jsonl: the file is empty"), ("x.parquet", 1, "cannot open x.parquet: No such file"), ("hf://datasets/a/b", 1, "does not read Hub data sets")):
+    for source, code, part in (("none.jsonl", 1, "cannot open none.jsonl: No such file"), ("in.txt", 2, "unknown suffix; rows are read from"), ("d.jsonl", 1, "no data files"),
+                               ("empty.jsonl", 1, "empty.jsonl: the file is empty"), ("x.parquet", 1, "cannot open x.parquet: No such file"), ("hf://a/b", 2, "a data set is written hf://datasets/ORG/NAME")):
         refused(judge(source, "out.jsonl", model="none.gguf"), code, part)
 
 

@@ -254,12 +254,12 @@ static void paths_that_cannot_be_read_are_named(void **state) {
     snprintf(want, sizeof want, "cannot open %s: No such file or directory", at("absent.jsonl"));
     open_fails(at("absent.jsonl"), GV_IO, want);
     assert_int_equal(mkdir(at("d.json"), 0755), 0);
-    snprintf(want, sizeof want, "%s is a folder; rows are read from a .jsonl, .json, .csv, .tsv or .parquet file", at("d.json"));
+    snprintf(want, sizeof want, "%s: no data files: .parquet, .arrow, .csv, .tsv, .json, .jsonl", at("d.json"));
     open_fails(at("d.json"), GV_UNSUPPORTED, want);
     open_fails("x.txt", GV_USAGE,
                "x.txt: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input");
     open_fails("x.parquet", GV_IO, "cannot open x.parquet: No such file or directory");
-    open_fails("hf://datasets/a/b", GV_UNSUPPORTED, "hf://datasets/a/b: this version does not read Hub data sets; download it as .jsonl");
+    open_fails("hf://a/b", GV_USAGE, "hf://a/b: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]");
     write_file(at("e.jsonl"), "", 0);
     snprintf(want, sizeof want, "%s: the file is empty", at("e.jsonl"));
     open_fails(at("e.jsonl"), GV_FORMAT, want);
