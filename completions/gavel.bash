@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify quantize bench --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify quantize bench pull push --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -156,6 +156,25 @@ _gavel() {
         --max-batch) return ;;
         esac
         options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --weights --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        ;;
+    pull)
+        case $prev in
+        --repo-type) mapfile -t COMPREPLY < <(compgen -W 'model dataset' -- "$cur"); return ;;
+        --include) _gavel_files; return ;;
+        --parallel) return ;;
+        --retries) return ;;
+        esac
+        options='--repo-type --include --dry-run --parallel --retries --json --quiet --help'
+        ;;
+    push)
+        case $prev in
+        --repo-type) mapfile -t COMPREPLY < <(compgen -W 'model dataset' -- "$cur"); return ;;
+        --include) _gavel_files; return ;;
+        --delete) _gavel_files; return ;;
+        --message) _gavel_files; return ;;
+        --retries) return ;;
+        esac
+        options='--repo-type --include --delete --private --message --dry-run --retries --json --quiet --help'
         ;;
     esac
     case $cur in

@@ -1,6 +1,7 @@
 /* gavel inspect: what a model file, a run's journal or this CPU is. */
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "cli/transfer.h"
 #include "engine/model.h"
 #include "judge/known.h"
 #include "kern/kern.h"
@@ -94,10 +95,14 @@ static void put_files(const tensors *m, buf *out) {
         buf_printf(out, "  %s %.1f MiB\n", str_show(sv_of(tensors_file_name(m, i))).text, (double)tensors_file_map(m, i)->n / 1048576);
 }
 
-static int inspect_model(const char *path, bool list) {
+static int inspect_model(const char *given, bool list) {
     gv_err err = GV_ERR_INIT;
-    tensors *m = tensors_open(path, &err);
-    if (!m) return cli_fail(&err);
+    char *path = NULL;
+    tensors *m = cli_model_path(given, HUB_WEIGHTS, false, false, &path, &err) ? tensors_open(path, &err) : NULL;
+    if (!m) {
+        free(path);
+        return cli_fail(&err);
+    }
     const gguf *g = tensors_keys(m);
     buf out = {0};
     put_files(m, &out);
@@ -115,6 +120,7 @@ static int inspect_model(const char *path, bool list) {
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
     tensors_close(m);
+    free(path);
     return code;
 }
 
@@ -265,9 +271,8 @@ const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail = "MODEL is a GGUF file or a Hugging Face folder: keys (of a folder: those made from its config.json), tensor types, shape, "
-              "tokenizer, "
-              "chat template. RUN is a journal (OUT.run): settings and rows "
+    .detail = "MODEL is a GGUF file, a Hugging Face folder, or ORG/NAME[:QUANT][@REV] of the Hub: keys (of a folder: those made from its "
+              "config.json), tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows "
               "(judgments, where a row has several) by status. "
               "--cpu tells which kernels are used here.",
     .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",

@@ -2,9 +2,11 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
 #include "judge/known.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef struct judge_opts {
     model_opts model;
@@ -29,7 +31,9 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file or a Hugging Face folder"),
+    CLI_OPT_MODEL(judge_opts, model,
+                  "Evaluator model: a GGUF file, a Hugging Face folder, ORG/NAME[:QUANT][@REV] of the Hub, or an OpenAI-compatible server, "
+                  "http://HOST:PORT/v1[#NAME]"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
@@ -42,7 +46,8 @@ static const opt_def options[] = {
     {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
      "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
     {"verdict", 0, OPT_CHOICE, AT(verdict), "PARSER", "strict|lenient|robust|constrained", 0, 0,
-     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained)", NULL},
+     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained; lenient with a server)",
+     NULL},
     {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0,
      "Order of the two responses; this version judges the given order only", NULL},
     {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, RUN_MAX_SAMPLES,
@@ -169,7 +174,6 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
     *spec = (run_spec){.input = input,
                        .out = o->out,
                        .rubric_col = o->rubric_col,
-                       .model_path = o->model.model,
                        .chat_template = o->model.chat_template,
                        .samples = (uint32_t)o->samples,
                        .sampling = sampling_of(o),
@@ -178,10 +182,11 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
                        .retry_failed = o->retry_failed,
                        .stop = &cli_signal};
     if (!check_options(o, input, err)) return false;
+    const bool remote = o->model.model && lm_is_remote(o->model.model);
     judge_style_from(o->prompt, &spec->prompt.style);
     spec->prompt.mode = strcmp(o->mode, "relative") == 0 ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
     spec->prompt.reference = o->reference;
-    verdict_parser_from(o->verdict ? o->verdict : "constrained", &spec->parser);
+    verdict_parser_from(o->verdict ? o->verdict : remote ? "lenient" : "constrained", &spec->parser);
     spec->rows.id_col = o->id_col;
     spec->rows.limit = (uint64_t)o->limit;
     if (!parse_shard(o->shard, &spec->rows, err)) return false;
@@ -241,12 +246,13 @@ static void tell_interruption(const run_summary *sum, const char *out) {
         talk_say("interrupted", "interrupted before the first row");
 }
 
-static int run_with(const judge_opts *o, run_spec *spec) {
+static int run_with(const judge_opts *o, run_spec *spec, const char *model_path) {
     gv_err err = GV_ERR_INIT;
     progress_view view;
     run_summary sum;
-    const known_model *known = known_model_at(o->model.model);
+    const known_model *known = known_model_at(model_path);
     lm_options lo = cli_lm_options(&o->model);
+    spec->model_path = lo.model = model_path;
     if (known) lo.own_template = known->layout;
     known_model_warn(known, spec, o->model.ctx);
     lm *model = lm_open(&lo, &err);
@@ -274,7 +280,11 @@ static int run(int n_args, const char **args, const void *opts) {
     arena_init(&a);
     if (o->json) talk_in_json();
     if (o->quiet) log_set(talk_log, LOG_WARN);
-    const int code = make_spec(o, args[0], &map, &a, &spec, &err) ? run_with(o, &spec) : cli_fail(&err);
+    char *model_path = NULL;
+    const bool ok =
+        make_spec(o, args[0], &map, &a, &spec, &err) && cli_model_path(o->model.model, HUB_WEIGHTS, o->json, o->quiet, &model_path, &err);
+    const int code = ok ? run_with(o, &spec, model_path) : cli_fail(&err);
+    free(model_path);
     rows_map_fini(&map);
     arena_fini(&a);
     return code;

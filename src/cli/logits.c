@@ -3,7 +3,10 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "cli/transfer.h"
 #include "engine/engine.h"
+
+#include <stdlib.h>
 
 typedef struct logits_opts {
     model_opts model;
@@ -17,7 +20,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(logits_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(logits_opts, model, "Model: a GGUF file or a Hugging Face folder"),
+    CLI_OPT_MODEL(logits_opts, model, "Model: a GGUF file, a Hugging Face folder, or ORG/NAME[:QUANT][@REV] of the Hub"),
     {"positions", 0, OPT_CHOICE, AT(positions), "WHICH", "all|last", 0, 0,
      "Logits of every position, or of the last one only (default: all)", NULL},
     {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output: n_vocab float32 a position, rows in input order", NULL},
@@ -68,7 +71,7 @@ static bool all_rows(logits_ctx *c, const char *input, gv_err *err) {
     return ok;
 }
 
-static bool compute(const logits_opts *o, const char *input, pool *threads, gv_err *err) {
+static bool compute(const logits_opts *o, const char *path, const char *input, pool *threads, gv_err *err) {
     engine_options e = {.kern = o->model.kernels ? kern_by_name(o->model.kernels, err) : kern_best(),
                         .kv_type = o->model.kv && strcmp(o->model.kv, "f32") == 0 ? KERN_KV_F32 : KERN_KV_F16,
                         .max_batch = 1,
@@ -77,10 +80,10 @@ static bool compute(const logits_opts *o, const char *input, pool *threads, gv_e
     if (!e.kern) return false;
     const quant_mix *mix = o->model.weights ? quant_mix_by_name(o->model.weights, err) : NULL;
     if (o->model.weights && !mix) return gv_context(err, "--weights");
-    tensors *file = tensors_open(o->model.model, err);
+    tensors *file = tensors_open(path, err);
     tok *t = file ? tok_from_tensors(file, err) : NULL;
     if (!t) {
-        gv_context(err, "%s", o->model.model);
+        gv_context(err, "%s", path);
         tensors_close(file);
         return false;
     }
@@ -108,9 +111,12 @@ static int run(int n_args, const char **args, const void *opts) {
     else if (!o->out)
         gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE");
     if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
+    char *path = NULL;
     pool *threads = pool_new(o->model.threads > 0 ? (int)o->model.threads : cpu_count(), &err);
-    const bool ok = threads && compute(o, input, threads, &err);
+    const bool ok =
+        threads && cli_model_path(o->model.model, HUB_WEIGHTS, false, false, &path, &err) && compute(o, path, input, threads, &err);
     pool_free(threads);
+    free(path);
     return ok ? EXIT_OK : cli_fail(&err);
 }
 

@@ -59,9 +59,13 @@ static void put_text(const run_progress *p, detail d, buf *out) {
     put_duration(p->final ? (p->elapsed_us + 500000) / 1000000 : r.eta_s, out);
 }
 
-static void show_bar(const run_progress *p) {
+int progress_columns(void) {
     struct winsize w = {0};
-    const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+}
+
+static void show_bar(const run_progress *p) {
+    const int columns = progress_columns();
     buf text = {0}, line = {0};
     for (detail d = WIDE; d <= SHORT; d++) {
         buf_clear(&text);

@@ -11,6 +11,8 @@ typedef struct progress_view {
     int64_t shown_us; /* of the run's time, when a line was last printed; 0: never */
 } progress_view;
 
+/* Columns of the terminal that stderr is, 80 if it is none. */
+int progress_columns(void);
 /* Bar if stderr is a terminal that can move its cursor (TERM is not dumb), else lines; json and quiet override. */
 void progress_init(progress_view *v, bool json, bool quiet);
 /* run_spec.progress with a progress_view as context. */

@@ -2,8 +2,11 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "cli/transfer.h"
 #include "judge/row_prompt.h"
 #include "lm/layout.h"
+
+#include <stdlib.h>
 
 typedef struct render_opts {
     model_opts model;
@@ -33,7 +36,7 @@ static const opt_def options[] = {
     {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from the input's COLUMN", NULL},
     {"row", 0, OPT_INT, AT(row), "K", NULL, 0, 9e15, "Only row number K, from 0", NULL},
     CLI_OPT_MODEL(render_opts, model,
-                  "Lay out as this model's chat template says: a GGUF, tokenizer.json or folder with them "
+                  "Lay out as this model's chat template says: a GGUF, tokenizer.json or folder with them, or ORG/NAME of the Hub "
                   "(default: the style's own layout)"),
     CLI_OPT_TEMPLATE(render_opts, model),
     {"template", 0, OPT_STRING, AT(template), "NAME|FILE", NULL, 0, 0,
@@ -108,7 +111,9 @@ static bool prepare(const render_opts *o, render_ctx *c, rubric *rub, rows_map *
         if (o->model.chat_template) return gv_fail(err, GV_USAGE, -1, "--chat-template needs --model; --template renders a template alone");
         return true;
     }
-    c->t = tok_open(o->model.model, err);
+    char *path = NULL;
+    c->t = cli_model_path(o->model.model, HUB_TOKENIZER, false, false, &path, err) ? tok_open(path, err) : NULL;
+    free(path);
     c->chat = c->t ? layout_open(c->t, o->model.chat_template, err) : NULL;
     return c->chat != NULL;
 }

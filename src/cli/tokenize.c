@@ -1,7 +1,10 @@
 /* gavel tokenize: text to ids and ids to text, with a model's tokenizer alone. */
 #include "cli/commands.h"
 #include "cli/lines.h"
+#include "cli/transfer.h"
 #include "tok/tok.h"
+
+#include <stdlib.h>
 
 typedef struct tokenize_opts {
     const char *model;
@@ -10,7 +13,7 @@ typedef struct tokenize_opts {
 
 static const opt_def options[] = {
     {"model", 'm', OPT_STRING, offsetof(tokenize_opts, model), "MODEL", NULL, 0, 0,
-     "A GGUF (tensors are not needed), tokenizer.model, tokenizer.json, or a folder with these", "Tokenizer"},
+     "A GGUF (tensors are not needed), tokenizer.model, tokenizer.json, a folder with these, or ORG/NAME of the Hub", "Tokenizer"},
     {"special", 0, OPT_FLAG, offsetof(tokenize_opts, special), NULL, NULL, 0, 0, "Recognise control tokens written in the text", NULL},
     {"decode", 'd', OPT_FLAG, offsetof(tokenize_opts, decode), NULL, NULL, 0, 0, "From {\"ids\"} to {\"text\"}", NULL},
     {"hex", 0, OPT_FLAG, offsetof(tokenize_opts, hex), NULL, NULL, 0, 0, "With --decode: {\"hex\"}, the exact bytes", NULL},
@@ -85,7 +88,9 @@ static int run(int n_args, const char **args, const void *opts) {
     else if (o->special && o->decode)
         gv_fail(&err, GV_USAGE, -1, "--special and --decode exclude each other");
     if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
-    tok *t = tok_open(o->model, &err);
+    char *path = NULL;
+    tok *t = cli_model_path(o->model, HUB_TOKENIZER, false, false, &path, &err) ? tok_open(path, &err) : NULL;
+    free(path);
     if (!t) return cli_fail(&err);
     tokenize_ctx c = {t, o};
     const int code = lines_run(input, &(rows_options){.format = ROWS_JSONL}, UINT64_MAX, o->decode ? decode_line : encode_line, &c);

@@ -4,7 +4,10 @@
 #include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
 #include "judge/known.h"
+
+#include <stdlib.h>
 
 typedef struct verify_opts {
     model_opts model;
@@ -51,9 +54,18 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     lo.kv = needs->kv;
     lo.weights = needs->weights;
     lo.ctx = needs->ctx;
-    const known_model *known = lo.model ? known_model_at(lo.model) : NULL;
-    if (known) lo.own_template = known->layout;
-    if (lo.model) return lm_open(&lo, err);
+    if (lo.model) {
+        char *path = NULL;
+        lm *model = NULL;
+        if (cli_model_path(lo.model, HUB_WEIGHTS, false, o->quiet, &path, err)) {
+            const known_model *known = known_model_at(path);
+            lo.model = path;
+            if (known) lo.own_template = known->layout;
+            model = lm_open(&lo, err);
+        }
+        free(path);
+        return model;
+    }
     gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf or FOLDER", run_path);
     return NULL;
 }

@@ -1,0 +1,10 @@
+# The HTTP client is http.c and http_url.c over libcurl, or http_none.c without it; the rest of the room is the same.
+get_target_property(http_sources gavel_http SOURCES)
+if(GAVEL_CURL)
+  pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.85)
+  target_link_libraries(gavel_http PUBLIC PkgConfig::CURL)
+  list(FILTER http_sources EXCLUDE REGEX "/http_none\\.c$")
+else()
+  list(FILTER http_sources EXCLUDE REGEX "/http(_url)?\\.c$")
+endif()
+set_target_properties(gavel_http PROPERTIES SOURCES "${http_sources}")

@@ -1,0 +1,24 @@
+/* Progress of downloads and uploads on standard error: a bar on a terminal, else plain lines, or JSON lines; and the Hub models of --model. */
+#ifndef GAVEL_CLI_TRANSFER_H
+#define GAVEL_CLI_TRANSFER_H
+
+#include "http/hub.h"
+
+typedef struct transfer_view {
+    int kind;   /* how it is shown */
+    bool small; /* nothing is said of what is done at once */
+    int64_t shown_us;
+    const char *verb; /* "downloaded" */
+} transfer_view;
+
+/* quiet_if_there: say nothing unless something is transferred that takes more than a moment. */
+void transfer_init(transfer_view *v, bool json, bool quiet, bool quiet_if_there, const char *verb);
+/* The hub_show of a view. */
+void transfer_show(void *view, const hub_progress *p);
+void transfer_put_size(uint64_t bytes, buf *out);
+
+/* A --model as a path: itself, or, if it is ORG/NAME[:QUANT][@REV] and no file or folder of that name, where it lies in the Hub's cache, after it was pulled.
+ * *path is the caller's (free); NULL given stays NULL. */
+bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) GV_MUST_USE;
+
+#endif

@@ -1,0 +1,282 @@
+/* Which files of a model repository a command needs.  Repositories hold the same weights several times: as safetensors, as pickles, in other
+ * frameworks' formats, in a dozen quantisations.  One form is taken; where that is the user's choice, the message lists what there is. */
+#include "http/hub_internal.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+/* What is read beside the weights: configuration, tokenizer, chat template. */
+static const char *const beside[] = {
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+};
+
+typedef struct picked {
+    size_t *v, n;
+} picked;
+
+static void pick(picked *p, size_t i) {
+    p->v[p->n++] = i;
+}
+
+static sv without(sv s, sv suffix) {
+    return sv_ends(s, suffix) ? sv_sub(s, 0, s.n - suffix.n) : s;
+}
+
+static sv base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return sv_of(slash ? slash + 1 : path);
+}
+
+static void put_size(uint64_t bytes, buf *out) {
+    if (bytes < 1000000)
+        buf_printf(out, "%.1f kB", (double)bytes * 1e-3);
+    else if (bytes < 1000000000)
+        buf_printf(out, "%.0f MB", (double)bytes * 1e-6);
+    else
+        buf_printf(out, "%.1f GB", (double)bytes * 1e-9);
+}
+
+/* ---- GGUF ---- */
+
+/* "-00002-of-00003" at the end of stem: its numbers, and stem shortened; false without it. */
+static bool take_part(sv *stem, unsigned *part, unsigned *parts) {
+    if (stem->n < 16) return false;
+    char text[16];
+    int end = 0;
+    memcpy(text, stem->p + stem->n - 15, 15);
+    text[15] = 0;
+    if (sscanf(text, "-%5u-of-%5u%n", part, parts, &end) != 2 || end != 15) return false;
+    stem->n -= 15;
+    return true;
+}
+
+/* Q4_K_M, IQ3_XXS, TQ1_0, F16, BF16, F32, MXFP4 */
+static bool is_quant(sv s) {
+    const char *const plain[] = {"F16", "BF16", "F32", "FP16", "MXFP4"};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (s.n == strlen(plain[i]) && strncasecmp(s.p, plain[i], s.n) == 0) return true;
+    if (s.n && strchr("ITit", s.p[0])) s = sv_sub(s, 1, s.n);
+    return s.n >= 2 && (s.p[0] == 'Q' || s.p[0] == 'q') && isdigit((unsigned char)s.p[1]);
+}
+
+typedef struct variant {
+    sv stem, quant; /* quant: the last word of stem that looks like one, else stem */
+    uint64_t bytes;
+    size_t first, n;
+    unsigned parts;
+} variant;
+
+static variant variant_of(const hub_file *f) {
+    variant v = {.n = 1, .bytes = f->size, .parts = 1};
+    unsigned part = 1;
+    v.stem = without(base_name(f->path), SV(".gguf"));
+    take_part(&v.stem, &part, &v.parts);
+    v.quant = v.stem;
+    for (size_t end = v.stem.n, i = v.stem.n; i-- > 0;) {
+        if (v.stem.p[i] != '-' && v.stem.p[i] != '.' && i > 0) continue;
+        const size_t from = i ? i + 1 : 0;
+        if (is_quant(sv_sub(v.stem, from, end - from))) {
+            v.quant = sv_sub(v.stem, from, end - from);
+            break;
+        }
+        end = i;
+    }
+    return v;
+}
+
+static bool is_gguf_model(const hub_file *f) {
+    const sv name = base_name(f->path);
+    return sv_ends(name, SV(".gguf")) && !sv_starts(name, SV("mmproj")) && sv_find(name, SV("imatrix"), 0) == SIZE_MAX;
+}
+
+static bool same_text(sv a, const char *b) {
+    return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0;
+}
+
+/* The models among the files, parts of one put together. */
+static size_t find_variants(const hub_list *l, variant *v) {
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (!is_gguf_model(&l->files[i])) continue;
+        variant one = variant_of(&l->files[i]);
+        one.first = i;
+        size_t k = 0;
+        while (k < n && !(sv_eq(v[k].stem, one.stem) && v[k].parts == one.parts)) k++;
+        if (k == n) {
+            v[n++] = one;
+        } else {
+            v[k].bytes += one.bytes;
+            v[k].n++;
+        }
+    }
+    return n;
+}
+
+static bool fail_with_variants(const hub_repo *repo, const variant *v, size_t n, const char *why, gv_err *err) {
+    buf text = {0};
+    buf_printf(&text, "%s %s; it has ", repo->id, why);
+    for (size_t i = 0; i < n; i++) {
+        if (i) buf_add_str(&text, ", ");
+        str_escape(v[i].quant, 60, &text);
+        buf_add_str(&text, " (");
+        put_size(v[i].bytes, &text);
+        buf_add_char(&text, ')');
+    }
+    gv_fail(err, GV_USAGE, -1, SV_FMT, SV_ARG(buf_view(&text)));
+    buf_fini(&text);
+    return false;
+}
+
+static bool pick_gguf(const hub_repo *repo, const hub_list *l, picked *out, const char **main, gv_err *err) {
+    variant *v = gv_xcalloc(l->n + 1, sizeof *v), *found = NULL;
+    const size_t n = find_variants(l, v);
+    size_t matches = 0;
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        if (repo->quant[0] && !same_text(v[i].quant, repo->quant)) continue;
+        if (!found) found = &v[i];
+        matches++;
+    }
+    if (n == 0) {
+        ok = gv_fail(err, GV_USAGE, -1, "%s has no GGUF file, so no quantisation %s", repo->id, repo->quant);
+    } else if (matches == 0) {
+        char why[80];
+        snprintf(why, sizeof why, "has no quantisation %s", repo->quant);
+        ok = fail_with_variants(repo, v, n, why, err);
+    } else if (matches > 1) {
+        char why[300];
+        snprintf(why, sizeof why, "has several %s, choose one as in %s:%.*s", repo->quant[0] ? "models of that name" : "quantisations",
+                 repo->id, SV_ARG(sv_sub(v[n / 2].quant, 0, 40)));
+        ok = fail_with_variants(repo, v, n, why, err);
+    } else if (found->n != found->parts) {
+        ok = gv_fail(err, GV_FORMAT, -1, "%s: %zu of the %u parts of %s are there", repo->id, found->n, found->parts,
+                     l->files[found->first].path);
+    } else {
+        for (size_t i = 0; i < l->n; i++) {
+            const variant one = variant_of(&l->files[i]);
+            if (is_gguf_model(&l->files[i]) && sv_eq(one.stem, found->stem) && one.parts == found->parts) pick(out, i);
+        }
+        *main = l->files[found->first].path;
+    }
+    free(v);
+    return ok;
+}
+
+/* ---- safetensors and tokenizers ---- */
+
+static bool is_beside(const char *path) {
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        if (strcmp(path, beside[i]) == 0) return true;
+    return false;
+}
+
+/* model.safetensors or model-00001-of-00002.safetensors; consolidated.* are Mistral's own copies of the same. */
+static bool is_weights(const char *path) {
+    unsigned part, parts;
+    sv s = sv_of(path);
+    if (strchr(path, '/') || !sv_ends(s, SV(".safetensors"))) return false;
+    s = without(s, SV(".safetensors"));
+    take_part(&s, &part, &parts);
+    return sv_is(s, "model");
+}
+
+static bool has(const hub_list *l, const char *path) {
+    return hub_list_find(l, path) != NULL;
+}
+
+static void pick_folder(const hub_list *l, bool weights, picked *out) {
+    for (size_t i = 0; i < l->n; i++) {
+        const char *path = l->files[i].path;
+        if (is_beside(path) || (weights && (is_weights(path) || strcmp(path, "model.safetensors.index.json") == 0))) pick(out, i);
+    }
+}
+
+static bool fail_without_weights(const hub_repo *repo, const hub_list *l, gv_err *err) {
+    for (size_t i = 0; i < l->n; i++) {
+        const sv name = base_name(l->files[i].path);
+        if (sv_ends(name, SV(".bin")) || sv_ends(name, SV(".pth")) || sv_ends(name, SV(".pt")))
+            return gv_fail(
+                err, GV_UNSUPPORTED, -1,
+                "%s has neither safetensors nor GGUF, only pickled weights (%s), which can run code when they are read: look for a "
+                "converted repository",
+                repo->id, str_show(name).text);
+    }
+    return gv_fail(err, GV_UNSUPPORTED, -1, "%s has neither safetensors nor GGUF files%s", repo->id,
+                   l->cached ? " in the cache, and gavel is offline" : "");
+}
+
+bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size_t **chosen, size_t *n, const char **main, gv_err *err) {
+    picked out = {gv_xcalloc(l->n + 1, sizeof *out.v), 0};
+    bool safetensors = false, gguf = false, ok = true;
+    *main = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        safetensors = safetensors || is_weights(l->files[i].path);
+        gguf = gguf || is_gguf_model(&l->files[i]);
+    }
+    const bool tokenizer = has(l, "tokenizer.json") || has(l, "tokenizer.model");
+    if (need == HUB_TOKENIZER && !repo->quant[0] && tokenizer)
+        pick_folder(l, false, &out);
+    else if (repo->quant[0] || (gguf && !safetensors))
+        ok = pick_gguf(repo, l, &out, main, err);
+    else if (safetensors)
+        pick_folder(l, true, &out);
+    else
+        ok = fail_without_weights(repo, l, err);
+    if (!ok) {
+        free(out.v);
+        return false;
+    }
+    *chosen = out.v;
+    *n = out.n;
+    return true;
+}
+
+bool hub_pick_globs(const hub_repo *repo, const hub_list *l, const char *const *globs, size_t n_globs, size_t **chosen, size_t *n,
+                    gv_err *err) {
+    picked out = {gv_xcalloc(l->n + 1, sizeof *out.v), 0};
+    for (size_t i = 0; i < l->n; i++) {
+        bool matches = n_globs == 0;
+        for (size_t k = 0; k < n_globs && !matches; k++) matches = fnmatch(globs[k], l->files[i].path, 0) == 0;
+        if (matches) pick(&out, i);
+    }
+    if (out.n) {
+        *chosen = out.v;
+        *n = out.n;
+        return true;
+    }
+    free(out.v);
+    if (!n_globs) return gv_fail(err, GV_USAGE, -1, "%s has no files at revision %s", repo->id, repo->rev);
+    return gv_fail(err, GV_USAGE, -1, "none of the %zu files of %s matches --include %s", l->n, repo->id, globs[0]);
+}
+
+bool hub_model_path(hub *h, const char *ref, hub_need need, hub_show *show, void *ctx, char **path, gv_err *err) {
+    hub_repo repo;
+    hub_list l = {0};
+    size_t *chosen = NULL, n = 0;
+    const char *main = NULL;
+    char *folder = NULL;
+    bool ok = hub_repo_parse(HUB_MODEL, ref, &repo, err) && hub_ls(h, &repo, NULL, &l, err) &&
+              hub_pick_model(&repo, &l, need, &chosen, &n, &main, err) && hub_fetch(h, &repo, &l, chosen, n, show, ctx, &folder, err);
+    if (ok) {
+        buf b = {0};
+        buf_printf(&b, "%s%s%s", folder, main ? "/" : "", main ? main : "");
+        *path = b.p;
+    }
+    free(folder);
+    free(chosen);
+    hub_list_fini(&l);
+    return ok;
+}
