@@ -121,6 +121,20 @@ static int64_t chunk_of(const model_job *j) {
     return j->b->o->model.prompt_chunk ? j->b->o->model.prompt_chunk : STEP_TOKENS;
 }
 
+/* Weight bytes of the file that a step of n tokens reads: of experts those that some token goes to, as many as chance makes it. */
+static double bytes_a_step(const model_job *j, int64_t n) {
+    const model_shape *s = &j->m->shape;
+    double experts = 0, missed = 1;
+    for (int i = 0; s->n_expert && i < s->n_layer; i++)
+        for (int e = 0; e < s->n_expert; e++) {
+            const model_expert *x = &j->m->layer[i].expert[e];
+            experts += (double)x->gate.n_groups * (double)x->gate.group_bytes + (double)x->up.n_groups * (double)x->up.group_bytes +
+                       (double)x->down.n_groups * (double)x->down.group_bytes;
+        }
+    for (int64_t i = 0; s->n_expert && i < n; i++) missed *= 1 - (double)s->n_expert_used / s->n_expert;
+    return (double)j->m->file_weight_bytes - experts * missed;
+}
+
 static bool prefill_sample(void *ctx, bench_work *out, gv_err *err) {
     model_job *j = ctx;
     double s;
@@ -128,7 +142,7 @@ static bool prefill_sample(void *ctx, bench_work *out, gv_err *err) {
     out->value = (double)j->tokens / s;
     out->ops = (j->cost.layer_ops * (double)j->tokens + j->cost.output_ops) / s;
     const int64_t steps = (j->tokens + chunk_of(j) - 1) / chunk_of(j);
-    out->bytes = (double)j->m->file_weight_bytes * (double)steps / s;
+    out->bytes = bytes_a_step(j, j->tokens / steps) * (double)steps / s;
     return true;
 }
 
@@ -137,7 +151,7 @@ static bool prefill_row(model_job *j, gv_err *err) {
     char what[64];
     snprintf(what, sizeof what, "prefill of %lld tokens", (long long)j->tokens);
     if (!warm_up(j, j->tokens, err) || !bench_run(j->b, prefill_sample, j, j->cost.ops_peak, j->cost.layer_ops * (double)j->tokens,
-                                                  (double)j->m->file_weight_bytes, DEFAULT_RUNS, what, &r, err))
+                                                  bytes_a_step(j, j->tokens), DEFAULT_RUNS, what, &r, err))
         return false;
     put_start(j, "prefill");
     bench_put_int(j->b, j->tokens);
@@ -205,7 +219,7 @@ static bool decode_sample(void *ctx, bench_work *out, gv_err *err) {
     out->value = tokens / s;
     out->beside = COMPARED_TOKENS / prompt_s;
     out->ops = tokens * (j->cost.layer_ops + j->cost.output_ops) / s;
-    out->bytes = (double)j->m->file_weight_bytes * (double)j->tokens / s;
+    out->bytes = bytes_a_step(j, j->sequences) * (double)j->tokens / s;
     return true;
 }
 
@@ -220,7 +234,7 @@ static bool decode_row(model_job *j, gv_err *err) {
     if (!open_engine(j, (int)j->sequences, ctx, j->sequences * pages + COMPARED_TOKENS / PAGE + (ctx + PAGE - 1) / PAGE, true, err) ||
         !warm_up(j, STEP_TOKENS, err) ||
         !bench_run(j->b, decode_sample, j, j->cost.ops_peak, (double)j->sequences * (j->cost.layer_ops + j->cost.output_ops),
-                   (double)j->m->file_weight_bytes, DEFAULT_RUNS, what, &r, err))
+                   bytes_a_step(j, j->sequences), DEFAULT_RUNS, what, &r, err))
         return false;
     put_start(j, "decode");
     bench_put_int(j->b, j->sequences);

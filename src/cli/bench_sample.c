@@ -219,7 +219,8 @@ bool bench_model_cost(const tensors *file, const quant_mix *mix, bench_cost *out
     model_shape s;
     if (!model_read_shape(file, &s, err)) return gv_context(err, "%s", tensors_path(file));
     const double width = s.n_embd, q = (double)s.n_head * s.head_dim, kv = (double)s.n_head_kv * s.head_dim;
-    out->layer_ops = 2.0 * s.n_layer * (width * (q + 2 * kv) + q * width + 3 * width * s.n_ff);
+    const double blocks = s.n_expert ? s.n_expert_used : 1;
+    out->layer_ops = 2.0 * s.n_layer * (width * (q + 2 * kv) + q * width + 3 * width * s.n_ff * blocks + width * s.n_expert);
     out->output_ops = 2.0 * width * s.n_vocab;
     out->ops_peak = mix && kern_act_kind_of(mix->base) != KERN_ACT_F32 ? BENCH_INT8 : BENCH_FMA;
     for (size_t i = 0; i < tensors_count(file); i++)

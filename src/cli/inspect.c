@@ -56,6 +56,9 @@ static void put_shape(const tensors *m, buf *out) {
                n * 1e-6, s.n_layer, s.n_embd, s.n_head, s.head_dim, s.n_head_kv, s.n_ff);
     buf_printf(out, "       vocabulary %d%s, context %lld, RoPE theta %.9g", s.n_vocab,
                tensors_find(m, "output.weight") ? "" : " (embeddings tied)", (long long)s.ctx_train, (double)s.rope_theta);
+    if (s.rope_divide != 1) buf_printf(out, " (linear, factor %.9g)", (double)s.rope_divide);
+    if (s.yarn.factor > 0) buf_printf(out, " (yarn, factor %.9g from %.9g)", (double)s.yarn.factor, (double)s.yarn.original_ctx);
+    if (s.n_expert) buf_printf(out, ", %d experts, %d used", s.n_expert, s.n_expert_used);
     if (s.sliding_window) buf_printf(out, ", sliding window %lld", (long long)s.sliding_window);
     buf_printf(out, ", K/V %d bytes a token (f16)\n", 4 * s.n_layer * s.n_head_kv * s.head_dim);
 }

@@ -185,7 +185,7 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
                    .scale = f->scale,
                    .scratch = w->scores,
                    .scratch_stride = score_stride(f)};
-    const int64_t window = f->layer_index >= s->window_from_layer ? s->sliding_window : 0;
+    const int64_t window = f->layer->window;
     int last_pos = 0;
     for (int t = t0; t < t0 + f->tokens_a_block && t < f->n_tokens && f->run_of[t] == run_index; t++) {
         last_pos = f->pos[t];

@@ -50,11 +50,14 @@ static bool get_float(const gguf *g, const char *arch, const char *suffix, float
 }
 
 /* The keys that llama.cpp's converter writes for YaRN.  yarn_attn_factor is the attention_factor of a config and stands for the inferred
- * one, as in transformers; attn_factor comes on top of that, as in llama.cpp. */
+ * one, as in transformers; attn_factor comes on top of that, as in llama.cpp.  yarn_mscale, yarn_mscale_all_dim and yarn_truncate are
+ * gavel's own, for configs that have them. */
 static bool read_yarn(const gguf *g, const char *arch, model_shape *s, gv_err *err) {
     kern_yarn *y = &s->yarn;
     int64_t original = s->ctx_train;
-    float inferred, own = 1, ext = 1, log_multiplier = 0;
+    float mscale = 0, mscale_all_dim = 0, inferred, own = 1, ext = 1, log_multiplier = 0;
+    bool truncate = true, found;
+    char key[96];
     y->beta_fast = 32, y->beta_slow = 1;
     if (!get_float(g, arch, "rope.scaling.factor", 1, 1e6f, true, &y->factor, err)) return false;
     if (!get_int(g, arch, "rope.scaling.original_context_length", 1, INT32_MAX, false, &original, err)) return false;
@@ -63,9 +66,16 @@ static bool read_yarn(const gguf *g, const char *arch, model_shape *s, gv_err *e
     if (!get_float(g, arch, "rope.scaling.yarn_ext_factor", 1, 1, false, &ext, err)) return false;
     if (!get_float(g, arch, "rope.scaling.yarn_log_multiplier", 0, 0, false, &log_multiplier, err)) return false;
     if (!get_float(g, arch, "rope.scaling.attn_factor", 1e-3f, 1e3f, false, &own, err)) return false;
-    inferred = kern_yarn_attention(y->factor, 0, 0);
+    if (!get_float(g, arch, "rope.scaling.yarn_mscale", 0, 1e3f, false, &mscale, err)) return false;
+    if (!get_float(g, arch, "rope.scaling.yarn_mscale_all_dim", 0, 1e3f, false, &mscale_all_dim, err)) return false;
+    model_key(key, arch, "rope.scaling.yarn_truncate");
+    if (!gguf_get_bool(g, key, &truncate, &found, err)) return false;
+    inferred = kern_yarn_attention(y->factor, mscale, mscale_all_dim);
     if (!get_float(g, arch, "rope.scaling.yarn_attn_factor", 1e-3f, 1e3f, false, &inferred, err)) return false;
     y->original_ctx = (float)original;
+    y->keep_fractions = found && !truncate;
+    const float reach = y->original_ctx * y->factor; /* context_length may be that of before */
+    if (reach < (float)INT32_MAX && (int64_t)reach > s->ctx_train) s->ctx_train = (int64_t)reach;
     s->rope_attention = inferred * own;
     return true;
 }
@@ -353,12 +363,29 @@ static bool check_divisors(model *m, gv_err *err) {
     for (int i = 0; m->rope_divisor && i < n; i++)
         if (!(m->rope_divisor[i] > 0 && m->rope_divisor[i] < 1e9f))
             return gv_fail(err, GV_FORMAT, i, "tensor rope_freqs.weight: value %g at %d, expected above 0", (double)m->rope_divisor[i], i);
+    if (m->rope_divisor && m->shape.yarn.factor > 0)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "tensor rope_freqs.weight and rope.scaling.type = \"yarn\": expected one of the two");
     if (m->shape.rope_divide == 1) return true;
     if (!m->rope_divisor) {
         m->rope_divisor = gv_xmalloc((size_t)n * sizeof(float));
         for (int i = 0; i < n; i++) m->rope_divisor[i] = 1;
     }
     for (int i = 0; i < n; i++) m->rope_divisor[i] *= m->shape.rope_divide;
+    return true;
+}
+
+/* Which layers have the window: those that attention.sliding_window_pattern names, or all. */
+static bool read_windows(model *m, gv_err *err) {
+    gguf_array pattern;
+    bool found = false;
+    char key[96];
+    model_key(key, m->arch, "attention.sliding_window_pattern");
+    if (!gguf_get_array(tensors_keys(m->file), key, GGUF_BOOL, &pattern, &found, err)) return false;
+    if (found && pattern.n != (uint64_t)m->shape.n_layer)
+        return gv_fail(err, GV_FORMAT, -1, "%s has %llu values, expected %d, one a layer", key, (unsigned long long)pattern.n,
+                       m->shape.n_layer);
+    for (int i = 0; i < m->shape.n_layer; i++)
+        if (!found || pattern.p[i]) m->layer[i].window = m->shape.sliding_window;
     return true;
 }
 
@@ -408,7 +435,7 @@ model *model_bind(tensors *file, const quant_mix *mix, int64_t n_pos, gv_err *er
     m->part = gv_xcalloc((size_t)m->shape.n_layer * (5 + 3 * experts) + 2,
                          sizeof *m->part); /* q, k, v, output, router; the two of the vocabulary */
     b.used = gv_xcalloc(tensors_count(m->file) + 1, sizeof *b.used);
-    if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err)) goto fail;
+    if (!bind_model(&b, arch) || !check_all_used(&b) || !check_divisors(m, err) || !read_windows(m, err)) goto fail;
     free(b.used);
     return m;
 fail:

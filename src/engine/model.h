@@ -25,7 +25,6 @@ typedef struct model_shape {
     kern_yarn yarn;         /* YaRN scaling; factor 0 = none */
     float rope_attention;   /* cos and sin times this; 1 without YaRN */
     int64_t sliding_window; /* keys a query sees, itself included; 0 = all */
-    int window_from_layer;  /* layers below see all keys */
     kern_rope_kind rope;
 } model_shape;
 
@@ -35,6 +34,7 @@ typedef struct model_expert {
 } model_expert;
 
 typedef struct model_layer {
+    int64_t window;                     /* of the shape, or 0: the layer sees all keys */
     float *attn_norm, *ffn_norm;        /* [n_embd] */
     kern_matrix attn_q, attn_k, attn_v; /* [n_head*head_dim, n_embd], [n_head_kv*head_dim, n_embd] twice */
     float *bias_q, *bias_k, *bias_v;    /* NULL without QKV bias */

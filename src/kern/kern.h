@@ -154,9 +154,9 @@ typedef struct kern_ops {
 
     /* y = x * (1/sqrt(mean(x^2) + eps)) * weight; x, y [n] (may be the same). */
     void (*rmsnorm)(const float *x, const float *weight, float eps, int64_t n, float *y);
-    void (*add)(float *y, const float *x, int64_t n);          /* y += x */
+    void (*add)(float *y, const float *x, int64_t n);                /* y += x */
     void (*scale_add)(float *y, float w, const float *x, int64_t n); /* y = fma(w, x, y) */
-    void (*silu_mul)(float *gate, const float *up, int64_t n); /* gate = gate/(1+exp(-gate)) * up */
+    void (*silu_mul)(float *gate, const float *up, int64_t n);       /* gate = gate/(1+exp(-gate)) * up */
     /* Rotates n_heads heads of head_dim floats in place; the first n_rot of each. cos, sin: the position's row of the tables. */
     void (*rope)(float *x, int n_heads, int head_dim, int n_rot, kern_rope_kind kind, const float *cos, const float *sin);
     /* Stores one token's key and value of one kv head at slot 0..31 of its pages (f16: round half even, saturated). */

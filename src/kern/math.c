@@ -2,7 +2,7 @@
  *
  * The same bits on every machine: IEEE operations only, no libm but fmaf and sqrtf, no fused double operations, compiled for the
  * baseline instruction set.  Polynomials in double are Taylor series carried until the next term is below 2^-56 of the result; errors
- * below 1 ulp (sin, cos) and 2 ulp (exp, log) are asserted by tests/unit/test_kern_vector.c against values made with mpmath.
+ * below 2 ulp are asserted by tests/unit/test_kern_vector.c against values made with mpmath.
  * Stateless, any thread. */
 #include "kern/kern_internal.h"
 

@@ -122,6 +122,7 @@ void gguf_out_string(gguf_out *o, const char *key, sv v);
 void gguf_out_strings(gguf_out *o, const char *key, const sv *v, size_t n);
 void gguf_out_f32s(gguf_out *o, const char *key, const float *v, size_t n);
 void gguf_out_i32s(gguf_out *o, const char *key, const int32_t *v, size_t n);
+void gguf_out_bools(gguf_out *o, const char *key, const bool *v, size_t n);
 /* Copies the key of another file as it is. */
 void gguf_out_copy_key(gguf_out *o, const gguf *from, size_t i);
 /* data is borrowed until gguf_out_write, or NULL for a stream; the name is copied. n_bytes must be what type and shape say. */

@@ -117,6 +117,11 @@ void gguf_out_i32s(gguf_out *o, const char *key, const int32_t *v, size_t n) {
     if (begin_array(o, key, GGUF_I32, n)) buf_add(&o->kv, v, 4 * n);
 }
 
+void gguf_out_bools(gguf_out *o, const char *key, const bool *v, size_t n) {
+    if (!begin_array(o, key, GGUF_BOOL, n)) return;
+    for (size_t i = 0; i < n; i++) buf_add_char(&o->kv, v[i] ? 1 : 0);
+}
+
 void gguf_out_copy_key(gguf_out *o, const gguf *from, size_t i) {
     const gguf_kv *kv = &from->kv[i];
     if (!begin_key(o, kv->key, kv->type)) return;

@@ -5,9 +5,11 @@
 #include "modelfile/hf_config.h"
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "modelfile/gguf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What an architecture's class assumes if the file does not say. */
@@ -160,10 +162,7 @@ static bool read_window(const json_value *r, const family *f, hf_config *c, gv_e
     if (!used || (v && json_kind_of(v) == JSON_NULL)) return true;
     if (!get_int(r, "sliding_window", 1, INT32_MAX, f->window, &c->window, err)) return false;
     if (first >= c->layers) c->window = 0; /* no layer has it */
-    if (c->window && first > 0)
-        return gv_fail(err, GV_UNSUPPORTED, -1,
-                       "use_sliding_window with max_window_layers = %lld of %lld layers: gavel computes a window in all layers or in none",
-                       (long long)first, (long long)c->layers);
+    c->window_from = first;
     return true;
 }
 
@@ -200,6 +199,9 @@ static bool read_rope(const json_value *r, const family *f, hf_config *c, gv_err
            get_number(scaling, "beta_fast", 1e-3, 1e6, 32, &c->rope_beta_fast, err) &&
            get_number(scaling, "beta_slow", 1e-3, 1e6, 1, &c->rope_beta_slow, err) &&
            get_number(scaling, "attention_factor", 1e-3, 1e3, 0, &c->rope_attn_factor, err) &&
+           get_number(scaling, "mscale", 0, 1e3, 0, &c->rope_mscale, err) &&
+           get_number(scaling, "mscale_all_dim", 0, 1e3, 0, &c->rope_mscale_all_dim, err) &&
+           get_bool(scaling, "truncate", true, &c->rope_truncate, err) &&
            get_int(scaling, "original_max_position_embeddings", 1, INT32_MAX, c->context, &c->rope_original, err);
 }
 
@@ -267,6 +269,21 @@ static void put_rope(const hf_config *c, gguf_out *o) {
     gguf_out_f32(o, key_of(c, "rope.scaling.yarn_beta_fast", key), (float)c->rope_beta_fast);
     gguf_out_f32(o, key_of(c, "rope.scaling.yarn_beta_slow", key), (float)c->rope_beta_slow);
     if (c->rope_attn_factor > 0) gguf_out_f32(o, key_of(c, "rope.scaling.yarn_attn_factor", key), (float)c->rope_attn_factor);
+    if (c->rope_mscale > 0) gguf_out_f32(o, key_of(c, "rope.scaling.yarn_mscale", key), (float)c->rope_mscale);
+    if (c->rope_mscale_all_dim > 0) gguf_out_f32(o, key_of(c, "rope.scaling.yarn_mscale_all_dim", key), (float)c->rope_mscale_all_dim);
+    if (!c->rope_truncate) gguf_out_bool(o, key_of(c, "rope.scaling.yarn_truncate", key), false);
+}
+
+/* The pattern says of each layer whether it has the window; without it all have. */
+static void put_window(const hf_config *c, gguf_out *o) {
+    char key[96];
+    if (!c->window) return;
+    gguf_out_u32(o, key_of(c, "attention.sliding_window", key), (uint32_t)c->window);
+    if (c->window_from == 0) return;
+    bool *has = gv_xcalloc((size_t)c->layers, sizeof *has);
+    for (int64_t i = c->window_from; i < c->layers; i++) has[i] = true;
+    gguf_out_bools(o, key_of(c, "attention.sliding_window_pattern", key), has, (size_t)c->layers);
+    free(has);
 }
 
 bool hf_config_keys(const hf_config *c, const char *name, buf *out, gv_err *err) {
@@ -284,7 +301,7 @@ bool hf_config_keys(const hf_config *c, const char *name, buf *out, gv_err *err)
     gguf_out_u32(o, key_of(c, "attention.value_length", key), (uint32_t)c->head_dim);
     gguf_out_f32(o, key_of(c, "attention.layer_norm_rms_epsilon", key), (float)c->norm_eps);
     gguf_out_u32(o, key_of(c, "vocab_size", key), (uint32_t)c->vocab);
-    if (c->window) gguf_out_u32(o, key_of(c, "attention.sliding_window", key), (uint32_t)c->window);
+    put_window(c, o);
     if (c->experts) gguf_out_u32(o, key_of(c, "expert_count", key), (uint32_t)c->experts);
     if (c->experts) gguf_out_u32(o, key_of(c, "expert_used_count", key), (uint32_t)c->experts_used);
     put_rope(c, o);

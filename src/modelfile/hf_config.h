@@ -13,12 +13,15 @@ typedef struct hf_config {
     const char *model_type; /* Hugging Face's */
     int64_t layers, embd, ff, heads, heads_kv, head_dim, context, vocab;
     int64_t window;                /* keys that a query sees; 0 = all */
+    int64_t window_from;           /* first layer that has the window */
     int64_t experts, experts_used; /* 0 = none */
     double norm_eps, rope_theta;
     bool tied;
     char rope_type[16]; /* "default", "linear", "llama3", "yarn" */
     double rope_factor, rope_low, rope_high, rope_beta_fast, rope_beta_slow;
-    double rope_attn_factor; /* yarn; 0 = as the factor says */
+    double rope_attn_factor; /* yarn; 0 = as the factor and the two below say, which are 0 where they are not given */
+    double rope_mscale, rope_mscale_all_dim;
+    bool rope_truncate; /* yarn: the ramp begins and ends at whole numbers */
     int64_t rope_original;
     char name[256]; /* "_name_or_path" without its folders, or "" */
 } hf_config;

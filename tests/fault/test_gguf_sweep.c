@@ -19,6 +19,7 @@ static const struct {
 } files[] = {
     {GAVEL_TEST_DATA "/gguf/tiny-llama.gguf", TRY_COMPUTES},
     {GAVEL_TEST_DATA "/gguf/tiny-qwen2.gguf", TRY_COMPUTES},
+    {GAVEL_TEST_DATA "/gguf/tiny-mixtral.gguf", TRY_COMPUTES},
     {GAVEL_TEST_DATA "/gguf/tiny-spm.gguf", TRY_TOKENIZES}, /* no tensors */
 };
 enum { N_FILES = sizeof files / sizeof *files };

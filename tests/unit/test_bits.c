@@ -94,6 +94,20 @@ static void mistral_q4_k_m_is_the_same_in_every_combination(void **s) {
     full_grid("mistral/mistral-Q4_K_M.gguf", &greedy, 0xf57d8ac3fcff82c0u);
 }
 
+/* Experts: who shares an expert's columns, and where its tiles begin, changes with the batch. */
+static void mixtral_q8_0_is_the_same_in_every_combination(void **s) {
+    (void)s;
+    full_grid("mixtral/mixtral-Q8_0.gguf", &small, 0xcbba5d52b4d85d1du);
+}
+static void mixtral_q4_k_m_is_the_same_in_every_combination(void **s) {
+    (void)s;
+    full_grid("mixtral/mixtral-Q4_K_M.gguf", &small, 0xd90d011f1e1fba75u);
+}
+static void mixtral_bf16_is_the_same_in_every_combination(void **s) {
+    (void)s;
+    full_grid("mixtral/mixtral-bf16.gguf", &greedy, 0x4f5f612b5f9c7090u);
+}
+
 /* SmolLM2, pairwise: every value of a dimension against the plain reference, one change at a time and all together. */
 static void smollm2_is_the_same_pairwise(void **s) {
     (void)s;
@@ -149,16 +163,16 @@ static void smollm2_is_the_same_pairwise(void **s) {
         }
 }
 
-static void a_preempted_sequence_continues_with_the_same_bits(void **s) {
-    (void)s;
+static void preempted_is_the_same(const char *file) {
+    char path[512];
+    snprintf(path, sizeof path, GAVEL_TEST_DATA "/oracle/models/%s", file);
     if (GAVEL_EMULATED && !is_long()) {
         printf("skipped: preemption takes an emulator long and is the same for all kernels (script/test --long runs it)\n");
         skip();
     }
     static bits want, got;
     const bits_workload w = {.n_requests = 24, .max_prompt = 120, .n_output = 40, .temperature = 0.8};
-    fixture_options o = {
-        .path = GAVEL_TEST_DATA "/oracle/models/llama/llama-Q4_0.gguf", .set = kern_best()->set, .threads = 2, .batch = 16, .ctx = 256};
+    fixture_options o = {.path = path, .set = kern_best()->set, .threads = 2, .batch = 16, .ctx = 256};
     bits_run(o, &w, &want);
     o.pages = 12; /* 384 tokens for up to 16 sequences of up to 160 */
     bits_run(o, &w, &got);
@@ -167,6 +181,12 @@ static void a_preempted_sequence_continues_with_the_same_bits(void **s) {
     o.no_cache = true;
     bits_run(o, &w, &got);
     bits_same(&want, &got, w.n_requests, "8 pages, no cache");
+}
+
+static void a_preempted_sequence_continues_with_the_same_bits(void **s) {
+    (void)s;
+    preempted_is_the_same("llama/llama-Q4_0.gguf");
+    preempted_is_the_same("mixtral/mixtral-Q4_0.gguf");
 }
 
 /* Eight samples of each of three prompts: alone, together, a few at a time, without shared pages, preempted. */
@@ -213,6 +233,9 @@ int main(void) {
         cmocka_unit_test(llama3_bf16_is_the_same_in_every_combination),
         cmocka_unit_test(qwen2_q5_k_m_is_the_same_in_every_combination),
         cmocka_unit_test(mistral_q4_k_m_is_the_same_in_every_combination),
+        cmocka_unit_test(mixtral_q8_0_is_the_same_in_every_combination),
+        cmocka_unit_test(mixtral_q4_k_m_is_the_same_in_every_combination),
+        cmocka_unit_test(mixtral_bf16_is_the_same_in_every_combination),
         cmocka_unit_test(smollm2_is_the_same_pairwise),
         cmocka_unit_test(a_preempted_sequence_continues_with_the_same_bits),
         cmocka_unit_test(a_sample_is_the_same_alone_together_and_preempted),

@@ -46,9 +46,6 @@ static void what_is_not_computed_is_refused_by_name(void **state) {
     config_refused(LLAMA ",\"partial_rotary_factor\":0.5}", GV_UNSUPPORTED, "partial_rotary_factor = 0.5: gavel computes 1 or 1.0");
     config_refused(LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", GV_UNSUPPORTED,
                    "quantization_config: gavel reads folders of F32, F16 and BF16 weights and quantises itself (--weights)");
-    config_refused("{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"sliding_window\":4096,\"max_window_layers\":10}",
-                   GV_UNSUPPORTED,
-                   "use_sliding_window with max_window_layers = 10 of 32 layers: gavel computes a window in all layers or in none");
 }
 
 static void numbers_out_of_range_name_field_and_bounds(void **state) {
@@ -68,6 +65,47 @@ static void numbers_out_of_range_name_field_and_bounds(void **state) {
     config_refused(LLAMA ",\"vocab_size\":4194305}", GV_FORMAT, "vocab_size = 4194305, expected 1 to 4194304");
 }
 
+static void check_window_pattern(const hf_config *c) {
+    gv_err err = GV_ERR_INIT;
+    buf bytes = {0};
+    gguf_array pattern;
+    assert_true(hf_config_keys(c, "m", &bytes, &err));
+    gguf *g = gguf_open_memory(bytes.p, bytes.n, "m", &err);
+    assert_non_null(g);
+    assert_true(gguf_get_array(g, "qwen2.attention.sliding_window_pattern", GGUF_BOOL, &pattern, NULL, &err));
+    assert_int_equal(pattern.n, 32);
+    for (int i = 0; i < 32; i++) assert_int_equal(pattern.p[i], i >= 10);
+    gguf_close(g);
+    buf_fini(&bytes);
+}
+
+static void yarn_fields_become_keys(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    const struct {
+        const char *key;
+        float value;
+    } want[] = {{"factor", 40}, {"yarn_beta_fast", 32}, {"yarn_beta_slow", 1}, {"yarn_mscale", 0.707f}, {"yarn_mscale_all_dim", 1}};
+    const hf_config c = config_of(LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"original_max_position_embeddings\":4096,"
+                                        "\"mscale\":0.707,\"mscale_all_dim\":1.0,\"truncate\":false}}");
+    buf bytes = {0};
+    assert_true(hf_config_keys(&c, "m", &bytes, &err));
+    gguf *g = gguf_open_memory(bytes.p, bytes.n, "m", &err);
+    assert_non_null(g);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        char key[64];
+        float value = 0;
+        snprintf(key, sizeof key, "llama.rope.scaling.%s", want[i].key);
+        if (!gguf_get_f32(g, key, &value, NULL, &err)) fail_msg("%s", err.msg);
+        assert_true(value == want[i].value);
+    }
+    bool truncate = true;
+    assert_true(gguf_get_bool(g, "llama.rope.scaling.yarn_truncate", &truncate, NULL, &err));
+    assert_false(truncate);
+    gguf_close(g);
+    buf_fini(&bytes);
+}
+
 static void defaults_and_windows_are_those_of_transformers(void **state) {
     (void)state;
     hf_config c = config_of("{\"model_type\":\"mistral\",\"sliding_window\":null}");
@@ -81,6 +119,9 @@ static void defaults_and_windows_are_those_of_transformers(void **state) {
         config_of("{\"model_type\":\"qwen2\",\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":32}").window, 0);
     assert_int_equal(
         config_of("{\"model_type\":\"qwen2\",\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":0}").window, 9);
+    c = config_of("{\"model_type\":\"qwen2\",\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":10}");
+    assert_true(c.window == 9 && c.window_from == 10);
+    check_window_pattern(&c);
     assert_int_equal(config_of(LLAMA "}").heads_kv, 32);
     assert_int_equal(config_of(LLAMA ",\"sliding_window\":7}").window, 0);
     c = config_of(
@@ -306,6 +347,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_computed_is_refused_by_name),
         cmocka_unit_test(numbers_out_of_range_name_field_and_bounds),
+        cmocka_unit_test(yarn_fields_become_keys),
         cmocka_unit_test(defaults_and_windows_are_those_of_transformers),
         cmocka_unit_test(tensors_that_do_not_fit_the_config_are_refused),
         cmocka_unit_test(tied_embeddings_ignore_the_head_as_transformers_does),

@@ -4,6 +4,7 @@
 
 tiny-llama.gguf   llama: 1 layer, hidden 32, 2 heads on 1 K/V head, ffn 32, tied embeddings, byte-level vocabulary with merges
 tiny-qwen2.gguf   qwen2: the same shape with q/k/v bias and untied output
+tiny-mixtral.gguf llama with 2 experts, of which 1 is used: merged tensors for gate and down, one for each expert for up
 tiny-spm.gguf     no tensors: a SentencePiece vocabulary with byte fallback, whose 256 byte tokens leave no room for a model
 
 Each has at most 8,192 bytes, so that a test can flip every byte and cut it at every length.  Weights are random from a
@@ -158,6 +159,32 @@ def tiny_qwen2():
     return gguf(keys, tensors, 2)
 
 
+def tiny_mixtral():
+    pieces = list("\u0120etaoinsh") + ["in", "<s>", "</s>"]
+    keys = shape_keys("llama", 1e6) + byte_level_keys("smollm", pieces, 2, ["i n"])
+    keys += [
+        key("llama.expert_count", U32, 2),
+        key("llama.expert_used_count", U32, 1),
+        key("tokenizer.ggml.bos_token_id", U32, len(pieces) - 2),
+    ]
+    tensors = [
+        ("token_embd.weight", Q4_0, (32, len(pieces))),
+        ("blk.0.attn_norm.weight", F32, (32,)),
+        ("blk.0.attn_q.weight", Q4_0, (32, 32)),
+        ("blk.0.attn_k.weight", Q4_0, (32, 16)),
+        ("blk.0.attn_v.weight", Q4_0, (32, 16)),
+        ("blk.0.attn_output.weight", Q4_0, (32, 32)),
+        ("blk.0.ffn_norm.weight", F32, (32,)),
+        ("blk.0.ffn_gate_inp.weight", F32, (32, 2)),
+        ("blk.0.ffn_gate_exps.weight", Q4_0, (32, 32, 2)),
+        ("blk.0.ffn_up.0.weight", Q4_0, (32, 32)),
+        ("blk.0.ffn_up.1.weight", Q4_1, (32, 32)),
+        ("blk.0.ffn_down_exps.weight", Q4_0, (32, 32, 2)),
+        ("output_norm.weight", F32, (32,)),
+    ]
+    return gguf(keys, tensors, 4)
+
+
 def tiny_spm():
     pieces = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)]
     types = [2, 3, 3] + [6] * 256
@@ -177,7 +204,8 @@ def tiny_spm():
 
 
 def main():
-    for name, data in (("tiny-llama.gguf", tiny_llama()), ("tiny-qwen2.gguf", tiny_qwen2()), ("tiny-spm.gguf", tiny_spm())):
+    for name, data in (("tiny-llama.gguf", tiny_llama()), ("tiny-qwen2.gguf", tiny_qwen2()), ("tiny-mixtral.gguf", tiny_mixtral()),
+                       ("tiny-spm.gguf", tiny_spm())):
         if len(data) > 8192:
             sys.exit("%s has %d bytes, more than 8192" % (name, len(data)))
         with open(sys.argv[1] + "/" + name, "wb") as f:
