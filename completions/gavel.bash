@@ -122,9 +122,12 @@ _gavel() {
         case $prev in
         --type) _gavel_files; return ;;
         --imatrix) _gavel_files; return ;;
+        --calibrate) _gavel_files; return ;;
+        --ctx) return ;;
         --threads|-t) return ;;
+        --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         esac
-        options='--type --imatrix --requantize --threads --json --quiet --help'
+        options='--type --imatrix --calibrate --ctx --requantize --threads --kernels --json --quiet --help'
         ;;
     bench)
         case $prev in

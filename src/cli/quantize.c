@@ -3,13 +3,14 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/talk.h"
+#include "weights/calibrate.h"
 
 #include <unistd.h>
 
 typedef struct quantize_opts {
-    const char *type, *imatrix;
+    const char *type, *imatrix, *calibrate, *kernels;
     bool requantize, json, quiet;
-    int64_t threads;
+    int64_t threads, ctx;
 } quantize_opts;
 
 #define AT(field) offsetof(quantize_opts, field)
@@ -21,8 +22,13 @@ static const opt_def options[] = {
      "q4_1; bf16, f16, f32",
      "Quantisation"},
     {"imatrix", 0, OPT_STRING, AT(imatrix), "FILE", NULL, 0, 0, "Importance of inputs: a GGUF file of llama-imatrix's form", NULL},
+    {"calibrate", 0, OPT_STRING, AT(calibrate), "PROMPTS", NULL, 0, 0,
+     "Instead of quantising, measure the importance of inputs over the prompts of a gavel render file; OUT is then for --imatrix", NULL},
+    {"ctx", 0, OPT_INT, AT(ctx), "N", NULL, 32, 1048576, "Tokens of each prompt that --calibrate reads (default: 2048)", NULL},
     {"requantize", 0, OPT_FLAG, AT(requantize), NULL, NULL, 0, 0, "Quantise weights that are quantised already", NULL},
     {"threads", 't', OPT_INT, AT(threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", NULL},
+    {"kernels", 0, OPT_CHOICE, AT(kernels), "SET", "ref|avx2|avxvnni|avx512|amx|neon", 0, 0,
+     "Instruction set of --calibrate (default: the fastest this CPU has); results do not depend on it", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines", NULL},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL, NULL, 0, 0, "No progress", NULL},
     {0},
@@ -77,17 +83,51 @@ static bool quantise(const quantize_opts *o, const char **args, pool *threads, q
     return ok;
 }
 
+static bool show_prompt(void *ctx, int64_t prompts, int64_t tokens) {
+    const progress *v = ctx;
+    buf line = {0};
+    if (v->o->json)
+        buf_printf(&line, "{\"event\":\"calibrate\",\"prompts\":%lld,\"tokens\":%lld}", (long long)prompts, (long long)tokens);
+    else
+        buf_printf(&line, "%lld prompts, %lld tokens", (long long)prompts, (long long)tokens);
+    if (v->bar)
+        talk_bar(buf_view(&line));
+    else if (!v->o->quiet)
+        talk_line(buf_view(&line));
+    buf_fini(&line);
+    return cli_signal == 0;
+}
+
+static bool calibrate(const quantize_opts *o, const char **args, pool *threads, gv_err *err) {
+    progress v = {.o = o, .bar = !o->json && !o->quiet && isatty(STDERR_FILENO), .start_us = clock_mono_us()};
+    const calibrate_options c = {.model = args[0],
+                                 .prompts = o->calibrate,
+                                 .out = args[1],
+                                 .kern = o->kernels ? kern_by_name(o->kernels, err) : kern_best(),
+                                 .threads = threads,
+                                 .ctx = o->ctx,
+                                 .progress = show_prompt,
+                                 .progress_ctx = &v};
+    const bool ok = c.kern && weights_calibrate(&c, err);
+    if (v.bar) talk_clear_bar();
+    if (ok) talk_say("done", "%s: importance of inputs, %.1f s", args[1], (double)(clock_mono_us() - v.start_us) * 1e-6);
+    return ok;
+}
+
 static int run(int n_args, const char **args, const void *opts) {
     const quantize_opts *o = opts;
     gv_err err = GV_ERR_INIT;
     (void)n_args;
     if (o->json) talk_in_json();
-    if (!o->type) gv_fail(&err, GV_USAGE, -1, "no type given; add --type q4_k_m or another");
+    if (!o->type && !o->calibrate)
+        gv_fail(&err, GV_USAGE, -1, "no type given; add --type q4_k_m or another");
+    else if (o->calibrate && (o->type || o->imatrix || o->requantize))
+        gv_fail(&err, GV_USAGE, -1, "--calibrate only measures: leave out --type, --imatrix and --requantize");
     if (err.code) return cli_fail(&err);
     cli_stop_politely();
     pool *threads = pool_new(o->threads > 0 ? (int)o->threads : cpu_count(), &err);
     quantize_stats stats;
-    const bool ok = threads && quantise(o, args, threads, &stats, &err);
+    const bool ok = threads && (o->calibrate ? calibrate(o, args, threads, &err) : quantise(o, args, threads, &stats, &err));
     pool_free(threads);
     return ok ? EXIT_OK : cli_fail(&err);
 }

@@ -79,6 +79,7 @@ engine *engine_new(const model *m, const tok *t, pool *threads, const engine_opt
     if (!e->kv) goto fail;
     e->fwd = forward_new(m, e->kv, o->kv_type, o->kern, threads, o->step_tokens, max_logits(o), o->max_batch, o->max_ctx, err);
     if (!e->fwd) goto fail;
+    forward_watch(e->fwd, o->on_inputs, o->on_inputs_ctx);
     e->padding = gv_xcalloc((size_t)s->n_vocab, sizeof *e->padding);
     for (int i = 0; i < s->n_vocab; i++) e->padding[i] = i >= tok_n_vocab(t) || tok_is_padding(t, i);
     e->samplers = gv_xcalloc((size_t)pool_threads(threads), sizeof *e->samplers);

@@ -9,6 +9,7 @@
 #ifndef GAVEL_ENGINE_ENGINE_H
 #define GAVEL_ENGINE_ENGINE_H
 
+#include "engine/forward.h"
 #include "engine/model.h"
 #include "engine/sample.h"
 #include "tok/tok.h"
@@ -61,6 +62,8 @@ typedef struct engine_options {
     /* Sees every row of logits a token was chosen from; sequences of one step on different threads (tests).  NULL = none. */
     void (*on_logits)(void *ctx, uint64_t id, int32_t position, const float *logits);
     void *on_logits_ctx;
+    forward_inputs_fn *on_inputs; /* forward_watch */
+    void *on_inputs_ctx;
 } engine_options;
 
 typedef struct engine_stats {

@@ -193,12 +193,26 @@ static void run_products(forward *f, bool down) {
     pool_run(f->threads, product_part, &p, p.chunks * matrices);
 }
 
+/* Inputs of gate and up one token at a time: they stand in the order of the tokens. */
+static void watch_experts(const forward *f, bool down) {
+    const expert_scratch *x = &f->experts;
+    const int embd = f->m->shape.n_embd, ff = f->m->shape.n_ff;
+    for (int i = 0; f->on_inputs && i < x->n_active; i++) {
+        const int e = x->active[i];
+        if (down) watch_inputs(f, FORWARD_IN_DOWN, e, f->gate + (int64_t)x->first[e] * ff, x->first[e + 1] - x->first[e], ff);
+        for (int c = x->first[e]; !down && c < x->first[e + 1]; c++)
+            watch_inputs(f, FORWARD_IN_GATE_UP, e, f->act.f32 + (int64_t)x->token[c] * embd, 1, embd);
+    }
+}
+
 void experts_run(forward *f) {
     const int64_t n = f->n_tokens, columns = n * f->m->shape.n_expert_used;
     group_by_expert(f);
+    watch_experts(f, false);
     pool_run(f->threads, gather_part, f, columns);
     run_products(f, false);
     pool_run(f->threads, silu_part, f, columns);
+    watch_experts(f, true);
     run_products(f, true);
     pool_run(f->threads, combine_part, f, n);
 }

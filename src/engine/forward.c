@@ -265,9 +265,11 @@ static void collect_bad(forward *f, const int *pick, int n) {
 
 /* The dense block, from the prepared columns to branch. */
 static void run_block(forward *f, const model_layer *l, int n) {
+    watch_inputs(f, FORWARD_IN_GATE_UP, -1, f->act.f32, n, f->m->shape.n_embd);
     run_products(f, (product_job[]){{&l->ffn.gate, f->gate}, {&l->ffn.up, f->up}}, 2, n);
     column_phase down = {.src = f->gate, .width = f->m->shape.n_ff, .kinds = act_kind_bit(&l->ffn.down), .silu = true};
     prepare_columns(f, &down, n);
+    watch_inputs(f, FORWARD_IN_DOWN, -1, f->gate, n, f->m->shape.n_ff);
     run_products(f, (product_job[]){{&l->ffn.down, f->branch}}, 1, n);
 }
 
@@ -282,12 +284,14 @@ static void run_layer(forward *f, int index, const float *residual) {
                          .width = s->n_embd,
                          .kinds = act_kind_bit(&l->attn_q) | act_kind_bit(&l->attn_k) | act_kind_bit(&l->attn_v)};
     prepare_columns(f, &norm, n);
+    watch_inputs(f, FORWARD_IN_QKV, -1, f->act.f32, n, s->n_embd);
     run_products(f, (product_job[]){{&l->attn_q, f->q}, {&l->attn_k, f->k}, {&l->attn_v, f->v}}, 3, n);
     pool_run(f->threads, rope_and_store, f, n);
     atomic_store_explicit(&f->next_item, 0, memory_order_relaxed);
     pool_run(f->threads, attend_part, f, (int64_t)f->n_blocks * s->n_head_kv);
     column_phase out = {.src = f->attn, .width = l->attn_output.cols, .kinds = act_kind_bit(&l->attn_output)};
     prepare_columns(f, &out, n);
+    watch_inputs(f, FORWARD_IN_ATTN_OUTPUT, -1, f->attn, n, (int)l->attn_output.cols);
     run_products(f, (product_job[]){{&l->attn_output, f->branch}}, 1, n);
     column_phase ffn = {.weight = l->ffn_norm,
                         .residual = f->branch,
@@ -421,6 +425,11 @@ forward *forward_new(const model *m, kv_pool *kv, kern_kv_type kv_type, const ke
     scratch real = {f->memory, 0};
     carve_all(f, &real);
     return f;
+}
+
+void forward_watch(forward *f, forward_inputs_fn *fn, void *ctx) {
+    f->on_inputs = fn;
+    f->on_inputs_ctx = ctx;
 }
 
 void forward_free(forward *f) {

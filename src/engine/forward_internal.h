@@ -74,7 +74,13 @@ struct forward {
     const model_layer *layer;
     int layer_index;
     atomic_int next_item;
+    forward_inputs_fn *on_inputs; /* or NULL */
+    void *on_inputs_ctx;
 };
+
+static inline void watch_inputs(const forward *f, forward_input which, int expert, const float *x, int n, int width) {
+    if (f->on_inputs) f->on_inputs(f->on_inputs_ctx, f->layer_index, which, expert, x, n, width);
+}
 
 static inline unsigned act_kind_bit(const kern_matrix *w) {
     return 1u << kern_act_kind_of(w->type);

@@ -93,7 +93,7 @@ static bool write_source(quantiser *q, const tensor_view *from, dtype to, const 
         pool_run(q->o->threads, quantise_part, &j, here);
         const int64_t bad = atomic_load(&j.bad);
         if (bad != INT64_MAX)
-            return gv_fail(err, GV_FORMAT, bad, "tensor %s: row %lld, column %lld is not a finite number", from->name,
+            return gv_fail(err, GV_FORMAT, bad, "%s: tensor %s: row %lld, column %lld is not a finite number", q->o->model, from->name,
                            (long long)(bad / from->ne[0]), (long long)(bad % from->ne[0]));
         if (!gguf_out_put(q->out, q->slice, (size_t)here * j.row_bytes, err)) return false;
         if (!from->rope_heads) tensors_drop(q->t, from->data + (size_t)j.first * j.from_row_bytes, (size_t)here * j.from_row_bytes);

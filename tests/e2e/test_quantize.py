@@ -1,0 +1,265 @@
+"""gavel quantize: from GGUFs and from Hugging Face folders, what it refuses, and what the engine makes of its files."""
+import array
+import json
+import math
+import os
+import resource
+import signal
+import struct
+
+import support
+from support import DATA, refused, run, tiny, write
+
+ORACLE = os.path.join(DATA, "oracle", "logits")
+SEQUENCES = ("one", "seven", "text64", "rand64")
+
+
+def hf(arch, kind="bf16"):
+    return os.path.join(DATA, "oracle", "models", arch, "hf-" + kind)
+
+
+def quantize(model, out, kind, *more, want=0):
+    return run("quantize", model, out, "--type", kind, *more, want=want)
+
+
+def tensors(path):
+    """{name: (shape, type number, offset)}, start of the data, keys as raw bytes; a reader of GGUF v3 in 30 lines."""
+    data = support.read(path)
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+    at = 24
+
+    def string():
+        nonlocal at
+        n = struct.unpack_from("<Q", data, at)[0]
+        at += 8 + n
+        return data[at - n:at]
+
+    def value(kind):
+        nonlocal at
+        if kind == 8:
+            return string()
+        if kind == 9:
+            elem, n = struct.unpack_from("<IQ", data, at)
+            at += 12
+            return [value(elem) for _ in range(n)]
+        at += sizes[kind]
+        return data[at - sizes[kind]:at]
+
+    n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
+    keys, found = {}, {}
+    for _ in range(n_keys):
+        name = string().decode()
+        at += 4
+        keys[name] = value(struct.unpack_from("<I", data, at - 4)[0])
+    for _ in range(n_tensors):
+        name = string().decode()
+        n_dims = struct.unpack_from("<I", data, at)[0]
+        shape = struct.unpack_from("<%dQ" % n_dims, data, at + 4)
+        kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * n_dims)
+        at += 16 + 8 * n_dims
+        found[name] = (shape, kind, offset)
+    return found, (at + 31) // 32 * 32, keys
+
+
+def logits(folder, model, ids, *more):
+    out = os.path.join(folder, "logits.bin")
+    run("logits", "-", "--model", model, "--kv", "f32", "--ctx", "128", "--out", out, *more, stdin=[{"ids": ids}], want=0)
+    values = array.array("f")
+    values.frombytes(support.read(out))
+    return values
+
+
+def nmse(got, want):
+    return sum((a - b) ** 2 for a, b in zip(got, want)) / sum(b * b for b in want)
+
+
+def a_folder_becomes_the_converters_tensors(folder):
+    """F32 from a folder: names, shapes and bytes are those of convert_hf_to_gguf's file, q and k rows turned, experts merged."""
+    for arch in ("llama", "llama3", "mistral", "mixtral", "qwen2"):
+        out = os.path.join(folder, arch + ".gguf")
+        quantize(hf(arch, "f32"), out, "f32")
+        ours, our_start, our_keys = tensors(out)
+        theirs, their_start, their_keys = tensors(tiny(arch, "f32"))
+        assert {k: v[:2] for k, v in ours.items()} == {k: v[:2] for k, v in theirs.items()}, arch
+        a, b = support.read(out), support.read(tiny(arch, "f32"))
+        for name, (shape, kind, offset) in ours.items():
+            n = 4 * math.prod(shape)
+            assert kind == 0 and a[our_start + offset:our_start + offset + n] == b[their_start + theirs[name][2]:][:n], (arch, name)
+        for key in ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.eos_token_id",
+                    "tokenizer.chat_template", "general.architecture", "general.file_type"):
+            assert our_keys.get(key) == their_keys.get(key), (arch, key)
+
+
+def every_type_is_read_again_and_equal_inputs_give_equal_bytes(folder):
+    for kind in ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_k_s", "q5_0", "q5_1", "q4_0", "q4_1", "bf16", "f16", "f32"):
+        a, b, c = (os.path.join(folder, n) for n in "abc")
+        quantize(tiny("mistral", "f32"), a, kind, "--threads", "1")
+        quantize(tiny("mistral", "f32"), b, kind, "--threads", "3")
+        quantize(hf("mistral", "f32"), c, kind)
+        assert support.read(a) == support.read(b), kind
+        run("inspect", a, want=0)
+        found, start, _ = tensors(a)
+        same, same_start, _ = tensors(c)
+        assert {k: v[:2] for k, v in found.items()} == {k: v[:2] for k, v in same.items()}, kind
+        assert support.read(a)[start + found["blk.1.ffn_down.weight"][2]:][:4096] == support.read(c)[same_start + same["blk.1.ffn_down.weight"][2]:][:4096], kind
+
+
+def a_folder_quantised_while_loading_computes_what_the_file_does(folder):
+    for arch, kind in (("mistral", "q4_k"), ("qwen2", "q8_0"), ("mixtral", "q5_k_m")):
+        out = os.path.join(folder, "m.gguf")
+        quantize(hf(arch), out, kind)
+        ids = list(range(5, 45))
+        assert logits(folder, out, ids).tobytes() == logits(folder, hf(arch), ids, "--weights", kind).tobytes(), (arch, kind)
+
+
+def the_oracles_bounds_hold_for_our_files(folder):
+    """Against F32 arithmetic on the same weights: at most 1.25 times llama.cpp's distance for a file of that type, as tests/golden/test_logits_golden.c
+    has it.  Against the unquantised model: in the geometric mean no further away than llama-quantize's files."""
+    logs = []
+    for arch in ("llama", "mistral", "qwen2"):
+        with open(os.path.join(ORACLE, arch + ".json"), encoding="utf-8") as f:
+            oracle = json.load(f)
+        for kind in ("Q4_0", "Q4_K_M", "Q5_K_M", "Q8_0"):
+            ours, flat = os.path.join(folder, "q.gguf"), os.path.join(folder, "flat.gguf")
+            quantize(tiny(arch, "f32"), ours, kind)
+            quantize(ours, flat, "f32")
+            for name in SEQUENCES:
+                ids = oracle["sequences"][name]
+                got, exact, whole = logits(folder, ours, ids), logits(folder, flat, ids), logits(folder, tiny(arch, "f32"), ids)
+                theirs = oracle["llama_cpp"][kind + " kv=f32 fa=0"]["nmse"][name]
+                assert nmse(got, exact) <= 1.25 * theirs or len(ids) < 8, (arch, kind, name, nmse(got, exact), theirs)
+                if len(ids) >= 64:
+                    logs.append(math.log(nmse(got, whole) / nmse(logits(folder, tiny(arch, kind), ids), whole)))
+    mean = math.exp(sum(logs) / len(logs))
+    print("  distance from the unquantised model, ours to llama-quantize's: %.3f" % mean)
+    assert mean <= 1.02, mean
+
+
+def quantised_weights_are_quantised_again_only_when_asked(folder):
+    out = os.path.join(folder, "out.gguf")
+    refused(quantize(tiny("mistral", "Q4_0"), out, "q8_0", want=2), 2, "mistral-Q4_0.gguf: tensor output.weight is Q6_K already, and Q8_0 made of it", "--requantize")
+    assert not os.path.exists(out)
+    quantize(tiny("mistral", "Q4_0"), out, "q8_0", "--requantize")
+    quantize(tiny("mistral", "Q4_0"), out, "f16")
+    quantize(tiny("mistral", "Q8_0"), out, "q8_0")
+    assert {k: v[1] for k, v in tensors(out)[0].items()} == {k: v[1] for k, v in tensors(tiny("mistral", "Q8_0"))[0].items()}
+
+
+def what_cannot_be_done_is_refused_and_leaves_no_file(folder):
+    model = os.path.join(folder, "m.gguf")
+    quantize(tiny("mistral", "f16"), model, "f16")
+    before = support.read(model)
+    out = os.path.join(folder, "out.gguf")
+    refused(quantize(model, out, "q5_k_n", want=2), 2, "unknown type q5_k_n; did you mean q5_k_m?")
+    refused(run("quantize", model, out), 2, "no type given; add --type q4_k_m or another")
+    refused(quantize(model, model, "q8_0", want=2), 2, "m.gguf is the model itself; give another name for the output")
+    os.symlink(model, os.path.join(folder, "link.gguf"))
+    refused(quantize(model, os.path.join(folder, "link.gguf"), "q8_0", want=2), 2, "is the model itself")
+    refused(quantize(os.path.join(folder, "none.gguf"), out, "q8_0", want=1), 1, "none.gguf", "No such file")
+    refused(quantize(model, os.path.join(folder, "no", "out.gguf"), "q8_0", want=1), 1, "out.gguf", "No such file")
+    refused(quantize(write(os.path.join(folder, "text"), "hello"), out, "q8_0", want=1), 1, "text", "GGUF")
+    refused(quantize(model, out, "q8_0", "--imatrix", model, want=1), 1, "m.gguf: general.type", "expected \"imatrix\"")
+    assert support.read(model) == before
+    assert sorted(os.listdir(folder)) == ["link.gguf", "m.gguf", "text"]
+
+
+def no_space_leaves_no_file(folder):
+    out = os.path.join(folder, "out.gguf")
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))  # noqa: E731
+    refused(run("quantize", tiny("mistral", "f32"), out, "--type", "q8_0", "--quiet", preexec_fn=limit), 1, "out.gguf", "File too large")
+    assert os.listdir(folder) == []
+    write(out, "what was there")
+    run("quantize", tiny("mistral", "f32"), out, "--type", "q8_0", preexec_fn=limit, want=1)
+    assert support.read(out) == b"what was there"
+
+
+def a_value_that_is_not_finite_is_named(folder):
+    model = os.path.join(folder, "m.gguf")
+    data = bytearray(support.read(tiny("mistral", "f32")))
+    found, start, _ = tensors(tiny("mistral", "f32"))
+    shape, _, offset = found["blk.1.attn_k.weight"]
+    struct.pack_into("<f", data, start + offset + 4 * (3 * shape[0] + 7), float("nan"))
+    write(model, bytes(data))
+    refused(run("quantize", model, os.path.join(folder, "o.gguf"), "--type", "q4_k", "--quiet"), 1,
+            "m.gguf: tensor blk.1.attn_k.weight: row 3, column 7 is not a finite number")
+    assert os.listdir(folder) == ["m.gguf"]
+
+
+def importance(path, entries):
+    """A file as llama-imatrix writes it: name -> (sums, count)."""
+    def text(s):
+        return struct.pack("<Q", len(s)) + s.encode()
+    keys = [text("general.type") + struct.pack("<I", 8) + text("imatrix"), text("imatrix.chunk_count") + struct.pack("<II", 4, 1)]
+    infos, blob = b"", b""
+    for name, (sums, counts) in entries.items():
+        for suffix, values, shape in ((".in_sum2", sums, (len(sums) // len(counts), len(counts))), (".counts", counts, (1, len(counts)))):
+            infos += text(name + suffix) + struct.pack("<IQQIQ", 2, *shape, 0, len(blob))
+            blob += array.array("f", values).tobytes()
+            blob += bytes(-len(blob) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 2 * len(entries), len(keys)) + b"".join(keys) + infos
+    return write(path, head + bytes(-len(head) % 32) + blob)
+
+
+def importance_changes_the_tensors_it_names(folder):
+    name, model = "blk.1.attn_q.weight", tiny("mistral", "f32")
+    cols = tensors(model)[0][name][0][0]
+    good = importance(os.path.join(folder, "i.gguf"), {name: ([float(i % 7) for i in range(cols)], [2.0])})
+    plain, weighted = os.path.join(folder, "a.gguf"), os.path.join(folder, "b.gguf")
+    quantize(model, plain, "q4_k")
+    done = quantize(model, weighted, "q4_k", "--imatrix", good, "--quiet")
+    assert "has 1 matrices, 1 of them were used" in done.err, done.err
+    (a, a_start, _), (b, b_start, keys) = tensors(plain), tensors(weighted)
+    x, y = support.read(plain), support.read(weighted)
+    ends = sorted(v[2] for v in a.values()) + [len(x) - a_start]
+    changed = [k for k, v in a.items() if x[a_start + v[2]:a_start + ends[ends.index(v[2]) + 1]] != y[b_start + b[k][2]:][:ends[ends.index(v[2]) + 1] - v[2]]]
+    assert changed == [name], changed
+    assert len(keys["quantize.imatrix.sha256"]) == 64
+    for entries, part in (({name: ([1.0] * (cols - 32), [1.0])}, "importance of %s: shape [%d, 1], the matrix has [%d, 1] inputs" % (name, cols - 32, cols)),
+                          ({name: ([-1.0] * cols, [1.0])}, "tensor %s.in_sum2: value -1 at 0, expected 0 or more" % name),
+                          ({name: ([1.0] * cols, [float("nan")])}, "tensor %s.counts: count nan" % name)):
+        bad = importance(os.path.join(folder, "bad.gguf"), entries)
+        refused(quantize(model, plain, "q4_k", "--imatrix", bad, "--quiet", want=1), 1, part)
+
+
+def calibration_measures_every_matrix_and_all_of_it_is_used(folder):
+    """Each layer's matrices, experts apart; the same bytes whatever the threads and kernels."""
+    prompts = write(os.path.join(folder, "p.jsonl"), [{"prompt": "<s>[INST] Rate answer %d. [/INST]" % i} for i in range(6)])
+    for arch, n in (("mistral", 7), ("mixtral", 7), ("qwen2", 7)):
+        a, b, out = (os.path.join(folder, name) for name in ("a.gguf", "b.gguf", "out.gguf"))
+        run("quantize", tiny(arch, "f32"), a, "--calibrate", prompts, "--threads", "1", want=0)
+        run("quantize", tiny(arch, "f32"), b, "--calibrate", prompts, "--threads", "3", "--kernels", "ref", want=0)
+        assert support.read(a) == support.read(b), arch
+        found = tensors(a)[0]
+        layers = len({k.split(".")[1] for k in found})
+        assert len(found) == 2 * n * layers, (arch, sorted(found))
+        done = quantize(tiny(arch, "f32"), out, "q4_k_m", "--imatrix", a, "--quiet")
+        assert "has %d matrices, %d of them were used" % (n * layers, n * layers) in done.err, done.err
+        assert ("blk.0.ffn_down_exps.weight.in_sum2" in found) == (arch == "mixtral")
+
+
+def calibration_refuses_what_it_cannot_use(folder):
+    out, model = os.path.join(folder, "i.gguf"), tiny("mistral")
+    empty, wrong = write(os.path.join(folder, "e.jsonl"), ""), write(os.path.join(folder, "w.jsonl"), [{"prompt": 3}])
+    refused(run("quantize", model, out, "--calibrate", empty), 1, "e.jsonl: the file is empty")
+    refused(run("quantize", model, out, "--calibrate", wrong), 1, "w.jsonl: row 0: prompt is a number, expected a string")
+    refused(run("quantize", model, out, "--calibrate", wrong, "--type", "q8_0"), 2, "--calibrate only measures: leave out --type, --imatrix and --requantize")
+    assert not os.path.exists(out)
+
+
+def interrupting_leaves_no_file(folder):
+    fifo_model = os.path.join(folder, "big.gguf")
+    quantize(tiny("mistral", "f32"), fifo_model, "f32")
+    p = support.start("quantize", fifo_model, os.path.join(folder, "out.gguf"), "--type", "q4_k", "--json", "--threads", "1")
+    p.stderr.readline()
+    p.send_signal(signal.SIGINT)
+    done = support.finish(p)
+    assert done.code in (0, 130), (done.code, done.err)
+    if done.code == 130:
+        assert os.listdir(folder) == ["big.gguf"]
+
+
+support.main([a_folder_becomes_the_converters_tensors, every_type_is_read_again_and_equal_inputs_give_equal_bytes,
+              a_folder_quantised_while_loading_computes_what_the_file_does, the_oracles_bounds_hold_for_our_files,
+              quantised_weights_are_quantised_again_only_when_asked, what_cannot_be_done_is_refused_and_leaves_no_file, no_space_leaves_no_file,
+              a_value_that_is_not_finite_is_named, importance_changes_the_tensors_it_names, calibration_measures_every_matrix_and_all_of_it_is_used,
+              calibration_refuses_what_it_cannot_use, interrupting_leaves_no_file])
