@@ -4,7 +4,7 @@ set(neon_cpus cortex-a72 neoverse-n1 max)
 set(neon_kernels test_kern_pack test_kern_product test_bits)
 set(neon_once test_kern_vector test_kern_rope)
 # Not run in QEMU: it writes to the standard error of the child that test_base_mem reads, test_http needs libcurl, and the others are too slow there.
-set(neon_never test_base_mem test_gguf_sweep test_http test_journal test_logits_golden test_real_golden)
+set(neon_never test_base_mem test_gguf_sweep test_http test_journal test_logits_golden test_real_golden test_folder)
 add_compile_definitions(GAVEL_EMULATED=1)
 
 function(neon_test name cpu)
