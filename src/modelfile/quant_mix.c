@@ -26,9 +26,10 @@ const quant_mix *quant_mix_by_name(const char *name, gv_err *err) {
         gv_fail(err, GV_USAGE, -1, "unknown type %s; did you mean %s?", str_show(sv_of(name)).text, near);
         return NULL;
     }
-    char all[160] = "";
-    for (int i = 0; i < N_MIXES; i++) strcat(strcat(all, i ? " " : ""), mixes[i].name);
-    gv_fail(err, GV_USAGE, -1, "unknown type %s, expected one of: %s", str_show(sv_of(name)).text, all);
+    buf all = {0};
+    for (int i = 0; i < N_MIXES; i++) buf_printf(&all, "%s%s", i ? " " : "", mixes[i].name);
+    gv_fail(err, GV_USAGE, -1, "unknown type %s, expected one of: %s", str_show(sv_of(name)).text, all.p);
+    buf_fini(&all);
     return NULL;
 }
 

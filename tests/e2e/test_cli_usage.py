@@ -7,7 +7,8 @@ import subprocess
 import support
 from support import ROOT, judge, read, refused, rows, run, tiny, write
 
-COMMANDS = ["judge", "render", "parse", "tokenize", "logits", "inspect", "export", "verify", "quantize", "bench", "pull", "push"]
+COMMANDS = ["judge", "run", "plan", "validate", "info", "render", "parse", "tokenize", "logits", "inspect", "export", "verify", "quantize", "bench", "pull",
+            "push"]
 
 
 def every_command_prints_its_help_and_exits_0(_):

@@ -153,8 +153,6 @@ def what_is_not_run_is_an_error_that_names_step_and_argument(_):
     refused(run("validate", os.path.join(FILES, "routing.yaml")), 1, 'step "load": the routing batch function "sample_n_steps"')
     refused(run("validate", os.path.join(FILES, "generation_kwargs.yaml")), 1, "llm.generation_kwargs.stop is not supported")
     refused(run("run", os.path.join(FILES, "openai.yaml"), "--model", "x.gguf", "--out", "o.jsonl"), 2, 'step "load"', "--dataset FILE")
-    refused(run("run", os.path.join(FILES, "openai.yaml"), "--dataset", path("openai", "input.jsonl"), "--out", "o.jsonl"), 1,
-            'step "judge"', "http://127.0.0.1:8000/v1#prometheus")
 
 
 def parameters_are_typed_merged_and_checked_by_name(_):

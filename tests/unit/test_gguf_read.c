@@ -320,6 +320,43 @@ static void a_file_copied_through_the_writer_is_the_same_bytes(void **state) {
     }
 }
 
+/* Tensors of 24 and 4 bytes, in pieces of 5. */
+static void a_stream_is_the_file_that_is_written_whole(void **state) {
+    (void)state;
+    const float data[7] = {1, 2, 3, 4, 5, 6, 7};
+    gv_err err = GV_ERR_INIT;
+    buf whole = {0}, streamed = {0};
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/gavel-test-stream-%ld", (long)getpid());
+    for (int stream = 0; stream < 2; stream++) {
+        gguf_out *o = gguf_out_new();
+        gguf_out_u32(o, "n", 7);
+        gguf_out_tensor(o, &(tensor_view){"w", DT_F32, 2, {3, 2, 1, 1}, stream ? NULL : (const uint8_t *)data, 24, 0});
+        gguf_out_tensor(o, &(tensor_view){"v", DT_F32, 1, {1, 1, 1, 1}, stream ? NULL : (const uint8_t *)(data + 6), 4, 0});
+        if (!stream) {
+            assert_true(gguf_out_bytes(o, &whole, &err));
+        } else {
+            gv_err none = GV_ERR_INIT, many = GV_ERR_INIT, early = GV_ERR_INIT;
+            assert_false(gguf_out_write(o, path, &none));
+            assert_string_equal(none.msg, "tensor w has no data");
+            assert_true(gguf_out_begin(o, path, &err));
+            for (size_t at = 0; at < 24; at += 5) assert_true(gguf_out_put(o, (const uint8_t *)data + at, at + 5 < 24 ? 5 : 24 - at, &err));
+            assert_false(gguf_out_finish(o, &early));
+            assert_string_equal(early.msg, "tensor v: 0 bytes of 4 written");
+            assert_false(gguf_out_put(o, data, 5, &many));
+            assert_string_equal(many.msg, "more bytes than tensor v has");
+            assert_int_equal(access(path, F_OK), -1);
+            assert_true(gguf_out_put(o, data + 6, 4, &err) && gguf_out_finish(o, &err));
+            assert_true(file_read_all(path, 1 << 20, &streamed, &err));
+            unlink(path);
+        }
+        gguf_out_free(o);
+    }
+    assert_int_equal(streamed.n, whole.n);
+    assert_memory_equal(streamed.p, whole.p, whole.n);
+    buf_fini(&whole), buf_fini(&streamed);
+}
+
 static void what_the_writer_writes_reads_back(void **state) {
     (void)state;
     static const float scores[] = {0.5f, -1};
@@ -445,6 +482,7 @@ int main(void) {
         cmocka_unit_test(typed_reads_check_type_and_range),
         cmocka_unit_test(keys_print_on_one_line_without_control_bytes),
         cmocka_unit_test(a_file_copied_through_the_writer_is_the_same_bytes),
+        cmocka_unit_test(a_stream_is_the_file_that_is_written_whole),
         cmocka_unit_test(what_the_writer_writes_reads_back),
         cmocka_unit_test(the_writer_refuses_what_the_reader_would),
         cmocka_unit_test(a_missing_file_is_named),
