@@ -151,8 +151,9 @@ _gavel() {
         --repo-type) mapfile -t COMPREPLY < <(compgen -W 'model dataset' -- "$cur"); return ;;
         --include) _gavel_files; return ;;
         --parallel) return ;;
+        --retries) return ;;
         esac
-        options='--repo-type --include --dry-run --parallel --json --quiet --help'
+        options='--repo-type --include --dry-run --parallel --retries --json --quiet --help'
         ;;
     esac
     case $cur in
