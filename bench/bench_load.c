@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
     const int64_t start = clock_mono_us();
     gguf *g = threads ? gguf_open(argv[1], &err) : NULL;
     digest_job *digest = g ? digest_start(gguf_map(g)) : NULL;
-    model *m = g ? model_bind(g, 0, &err) : NULL;
+    model *m = g ? model_bind(tensors_from_gguf(g), NULL, 0, &err) : NULL;
     const model_load_options o = {threads, argc > 3 ? argv[3] : NULL, wait_for_digest, digest};
     if (!m || !model_load(m, &o, &err)) {
         fprintf(stderr, "bench_load: %s\n", err.msg);

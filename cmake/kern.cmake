@@ -20,3 +20,4 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     "-march=armv8.2-a+dotprod+i8mm;-O3")
 endif()
 target_link_libraries(gavel_kern PUBLIC m) # fmaf of the ref set, sqrtf: nothing else of libm
+target_compile_options(gavel_kern PRIVATE -Wno-psabi) # quant_simd.inc passes vectors to inlined functions only

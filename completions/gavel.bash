@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify bench pull --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge render parse tokenize logits inspect export verify quantize bench pull push --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -43,12 +43,13 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     render)
         case $prev in
@@ -85,10 +86,11 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         esac
-        options='--model --positions --out --threads --kernels --kv --ctx --memory --prompt-chunk --help'
+        options='--model --positions --out --threads --kernels --kv --ctx --weights --memory --prompt-chunk --help'
         ;;
     inspect)
         case $prev in
@@ -116,6 +118,14 @@ _gavel() {
         esac
         options='--rows --input --quiet --model --chat-template --threads --kernels --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
+    quantize)
+        case $prev in
+        --type) _gavel_files; return ;;
+        --imatrix) _gavel_files; return ;;
+        --threads|-t) return ;;
+        esac
+        options='--type --imatrix --requantize --threads --json --quiet --help'
+        ;;
     bench)
         case $prev in
         --runs) return ;;
@@ -140,11 +150,12 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
         --ctx) return ;;
+        --weights) _gavel_files; return ;;
         --memory) return ;;
         --prompt-chunk) return ;;
         --max-batch) return ;;
         esac
-        options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --memory --prompt-chunk --max-batch --no-prefix-cache --help'
+        options='--runs --peak-ms --peaks --max-discarded --bytes --types --columns --tokens --sequences --context --model --chat-template --rubric --rubrics --samples --prompt --map --limit --threads --kernels --kv --ctx --weights --memory --prompt-chunk --max-batch --no-prefix-cache --help'
         ;;
     pull)
         case $prev in
@@ -154,6 +165,16 @@ _gavel() {
         --retries) return ;;
         esac
         options='--repo-type --include --dry-run --parallel --retries --json --quiet --help'
+        ;;
+    push)
+        case $prev in
+        --repo-type) mapfile -t COMPREPLY < <(compgen -W 'model dataset' -- "$cur"); return ;;
+        --include) _gavel_files; return ;;
+        --delete) _gavel_files; return ;;
+        --message) _gavel_files; return ;;
+        --retries) return ;;
+        esac
+        options='--repo-type --include --delete --private --message --dry-run --retries --json --quiet --help'
         ;;
     esac
     case $cur in

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Rules of the source that no compiler checks: layers of includes, file lengths, forbidden words, tests that exist.
 
-Layers (ARCHITECTURE.md): base < {modelfile, tok, tmpl, store, http, kern} < {data, engine} < lm < judge < cli.  A room includes only its own files
-and rooms below it; tok may also read model files.  Inner headers (x_internal.h) stay inside their room.
+Layers (ARCHITECTURE.md): base < {modelfile, tok, tmpl, store, http, kern} < {data, engine} < {lm, weights} < judge < cli.  A room includes only its own
+files and rooms below it; tok may also read model files, which may compute with kern.  Inner headers (x_internal.h) stay inside their room.
 """
 import os
 import re
 import sys
 
-ROOMS = {"base": 0, "modelfile": 1, "tok": 1, "tmpl": 1, "store": 1, "http": 1, "kern": 1, "data": 2, "engine": 2, "lm": 3, "judge": 4, "cli": 5}
-SAME_LEVEL = {("tok", "modelfile")}
+ROOMS = {"base": 0, "modelfile": 1, "tok": 1, "tmpl": 1, "store": 1, "http": 1, "kern": 1, "data": 2, "engine": 2, "lm": 3, "weights": 3, "judge": 4, "cli": 5}
+SAME_LEVEL = {("tok", "modelfile"), ("modelfile", "kern")}
 MAX_LINES = 800
 LONG = re.compile(r"\.inc$")  # kernel bodies and tables
 WORDS = re.compile(r"\b(TODO|FIXME|XXX)\b")

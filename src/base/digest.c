@@ -9,15 +9,16 @@
 #include <stdlib.h>
 
 struct digest_job {
-    const file_map *map;
+    digest_file *file;
+    size_t n_files;
+    bool list; /* digest of the list, not of the one file */
     pthread_t thread;
     bool started, done; /* by the owner's knowledge: the thread runs; hex is there */
     atomic_bool stop;
     char hex[65];
 };
 
-static void hash_map(digest_job *j) {
-    const file_map *m = j->map;
+static void hash_map(digest_job *j, const file_map *m, char hex[65]) {
     sha256 h;
     sha256_init(&h);
     for (size_t at = 0; at < m->n && !atomic_load_explicit(&j->stop, memory_order_relaxed); at += DIGEST_WINDOW) {
@@ -25,18 +26,36 @@ static void hash_map(digest_job *j) {
         sha256_add(&h, m->p + at, n);
         file_map_drop(m, at, n);
     }
-    sha256_hex(&h, j->hex);
+    sha256_hex(&h, hex);
+}
+
+static void hash_all(digest_job *j) {
+    sha256 list;
+    sha256_init(&list);
+    for (size_t i = 0; i < j->n_files; i++) {
+        char hex[65];
+        hash_map(j, j->file[i].map, j->list ? hex : j->hex);
+        if (!j->list) return;
+        sha256_add(&list, hex, 64);
+        sha256_add(&list, "  ", 2);
+        sha256_add(&list, j->file[i].name, strlen(j->file[i].name));
+        sha256_add(&list, "\n", 1);
+    }
+    sha256_hex(&list, j->hex);
 }
 
 static void *thread_main(void *arg) {
     pthread_setname_np(pthread_self(), "gavel-sha256");
-    hash_map(arg);
+    hash_all(arg);
     return NULL;
 }
 
-digest_job *digest_start(const file_map *map) {
+static digest_job *start(const digest_file *files, size_t n, bool list) {
     digest_job *j = gv_xcalloc(1, sizeof *j);
-    j->map = map;
+    j->file = gv_xcalloc(n + 1, sizeof *j->file);
+    memcpy(j->file, files, n * sizeof *files);
+    j->n_files = n;
+    j->list = list;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -45,11 +64,18 @@ digest_job *digest_start(const file_map *map) {
     return j;
 }
 
+digest_job *digest_start(const file_map *map) {
+    return start(&(digest_file){NULL, map}, 1, false);
+}
+digest_job *digest_start_list(const digest_file *files, size_t n) {
+    return start(files, n, true);
+}
+
 const char *digest_wait(digest_job *j) {
     if (j->started)
         pthread_join(j->thread, NULL);
     else if (!j->done)
-        hash_map(j);
+        hash_all(j);
     j->started = false;
     j->done = true;
     return j->hex;
@@ -59,5 +85,6 @@ void digest_free(digest_job *j) {
     if (!j) return;
     atomic_store(&j->stop, true);
     if (j->started) pthread_join(j->thread, NULL);
+    free(j->file);
     free(j);
 }

@@ -19,7 +19,7 @@ static const opt_def options[] = {
      NULL},
     {"sequences", 0, OPT_STRING, AT(sequences), "N,N,...", NULL, 0, 0, "decode: sequences at a time (default: 1,32)", NULL},
     {"context", 0, OPT_STRING, AT(context), "N,N,...", NULL, 0, 0, "decode: tokens of each prompt (default: 128,1100)", NULL},
-    CLI_OPT_MODEL(bench_opts, model, "Model for prefill, decode and judge: a GGUF file"),
+    CLI_OPT_MODEL(bench_opts, model, "Model for prefill, decode and judge: a GGUF file or a Hugging Face folder"),
     CLI_OPT_TEMPLATE(bench_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0, "Rubric, one judgment of each row for each (default: helpfulness)",
      "Judging"},

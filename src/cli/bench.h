@@ -74,7 +74,7 @@ typedef struct bench_cost {
     double layer_ops, output_ops;
     bench_peak ops_peak; /* BENCH_FMA if no weight is quantised */
 } bench_cost;
-bool bench_model_cost(const gguf *g, bench_cost *out, gv_err *err) GV_MUST_USE;
+bool bench_model_cost(const tensors *file, const quant_mix *mix, bench_cost *out, gv_err *err) GV_MUST_USE;
 const char *bench_file_name(const char *path);
 
 /* The kinds of measurement.  False with err empty: standard output cannot be written, which has been said. */

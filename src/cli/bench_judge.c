@@ -189,9 +189,11 @@ bool bench_judge(bench *b, const char *input, gv_err *err) {
     if (tokens.n != 1) return gv_fail(err, GV_USAGE, -1, "--tokens %s: judge takes one number", b->o->tokens);
     j.tokens = tokens.v[0];
     arena_init(&j.a);
-    gguf *g = NULL;
-    bool ok = read_prompts(&j, input, err) && (g = gguf_open(b->o->model.model, err)) && bench_model_cost(g, &j.cost, err);
-    gguf_close(g);
+    const quant_mix *mix = NULL;
+    tensors *file = NULL;
+    bool ok = read_prompts(&j, input, err) && (!b->o->model.weights || (mix = quant_mix_by_name(b->o->model.weights, err))) &&
+              (file = tensors_open(b->o->model.model, err)) && bench_model_cost(file, mix, &j.cost, err);
+    tensors_close(file);
     ok =
         ok && bench_run(b, judge_sample, &j, j.cost.ops_peak, 1, 0, DEFAULT_RUNS, "judge", &r, err) &&
         bench_put_header(b, "bench,model,kernels,threads,max_batch,rows,rubrics,samples_a_row,tokens,judgments,prompt_tokens,cached_tokens,"

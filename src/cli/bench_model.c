@@ -22,15 +22,17 @@ typedef struct model_job {
 } model_job;
 
 static bool open_model(model_job *j, int64_t n_pos, gv_err *err) {
-    const char *path = j->b->o->model.model;
-    gguf *g = gguf_open(path, err);
-    if (!g) return false;
-    if (!bench_model_cost(g, &j->cost, err) || !(j->t = tok_from_gguf(g, err))) {
-        gv_context(err, "%s", path);
-        gguf_close(g);
+    const model_opts *o = &j->b->o->model;
+    const quant_mix *mix = o->weights ? quant_mix_by_name(o->weights, err) : NULL;
+    if (o->weights && !mix) return gv_context(err, "--weights");
+    tensors *file = tensors_open(o->model, err);
+    if (!file) return false;
+    if (!bench_model_cost(file, mix, &j->cost, err) || !(j->t = tok_from_tensors(file, err))) {
+        gv_context(err, "%s", o->model);
+        tensors_close(file);
         return false;
     }
-    j->m = model_from_gguf(g, n_pos, j->b->o->model.memory, j->b->threads, err);
+    j->m = model_open(file, mix, n_pos, j->b->o->model.memory, j->b->threads, err);
     if (!j->m) return false;
     j->b->memory = j->m->packed, j->b->memory_bytes = j->m->packed_bytes;
     return true;

@@ -215,15 +215,15 @@ bool bench_parse_list(const char *option, const char *text, const char *otherwis
     }
 }
 
-bool bench_model_cost(const gguf *g, bench_cost *out, gv_err *err) {
+bool bench_model_cost(const tensors *file, const quant_mix *mix, bench_cost *out, gv_err *err) {
     model_shape s;
-    if (!model_read_shape(g, &s, err)) return gv_context(err, "%s", gguf_path(g));
+    if (!model_read_shape(file, &s, err)) return gv_context(err, "%s", tensors_path(file));
     const double width = s.n_embd, q = (double)s.n_head * s.head_dim, kv = (double)s.n_head_kv * s.head_dim;
     out->layer_ops = 2.0 * s.n_layer * (width * (q + 2 * kv) + q * width + 3 * width * s.n_ff);
     out->output_ops = 2.0 * width * s.n_vocab;
-    out->ops_peak = BENCH_FMA;
-    for (size_t i = 0; i < gguf_n_tensors(g); i++)
-        if (kern_act_kind_of(gguf_tensor(g, i)->type) != KERN_ACT_F32) out->ops_peak = BENCH_INT8;
+    out->ops_peak = mix && kern_act_kind_of(mix->base) != KERN_ACT_F32 ? BENCH_INT8 : BENCH_FMA;
+    for (size_t i = 0; i < tensors_count(file); i++)
+        if (kern_act_kind_of(tensors_at(file, i)->type) != KERN_ACT_F32) out->ops_peak = BENCH_INT8;
     return true;
 }
 

@@ -17,7 +17,7 @@ enum exit_code {
 };
 
 extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export,
-    command_verify, command_bench, command_pull;
+    command_verify, command_bench, command_quantize, command_pull, command_push;
 /* All of them, in the order of --help. */
 extern const opt_command *const commands[];
 extern const size_t n_commands;
@@ -33,7 +33,7 @@ bool cli_is_journal(const char *path);
 
 /* Options of every command that opens a model. */
 typedef struct model_opts {
-    const char *model, *chat_template, *kernels, *kv, *weights_cache;
+    const char *model, *chat_template, *kernels, *kv, *weights, *weights_cache;
     int64_t threads, max_batch, ctx, memory, prompt_chunk;
     bool no_prefix_cache;
 } model_opts;
@@ -64,6 +64,11 @@ lm_options cli_lm_options(const model_opts *o);
         "prompt-chunk", 0, OPT_INT, offsetof(type, at.prompt_chunk), "N", NULL, 1, 1048576,                                                \
             "Prompt tokens of one row a step at most; results do not depend on it", NULL                                                   \
     }
+#define CLI_OPT_WEIGHTS(type, at)                                                                                                          \
+    {                                                                                                                                      \
+        "weights", 0, OPT_STRING, offsetof(type, at.weights), "TYPE", NULL, 0, 0,                                                          \
+            "Quantise F32, F16 or BF16 weights while loading: q8_0, q6_k, q5_k, q4_k, q4_k_m ... (default: as they are)", NULL             \
+    }
 #define CLI_OPT_WEIGHTS_CACHE(type, at)                                                                                                    \
     {                                                                                                                                      \
         "weights-cache", 0, OPT_STRING, offsetof(type, at.weights_cache), "DIR", NULL, 0, 0,                                               \
@@ -84,6 +89,6 @@ lm_options cli_lm_options(const model_opts *o);
     CLI_OPT_THREADS(type, at), CLI_OPT_KERNELS(type, at),                                                                                  \
         {"kv", 0, OPT_CHOICE, offsetof(type, at.kv), "TYPE", "f16|f32", 0, 0, "Type of the K/V cache (default: f16)", NULL},               \
         {"ctx", 0, OPT_INT, offsetof(type, at.ctx), "N", NULL, 32, 1048576, "Context in tokens (default: the model's)", NULL},             \
-        CLI_OPT_MEMORY(type, at), CLI_OPT_PROMPT_CHUNK(type, at)
+        CLI_OPT_WEIGHTS(type, at), CLI_OPT_MEMORY(type, at), CLI_OPT_PROMPT_CHUNK(type, at)
 
 #endif

@@ -3,20 +3,20 @@
 #include "cli/lines.h"
 #include "cli/transfer.h"
 #include "engine/model.h"
-#include "judge/run.h"
+#include "judge/known.h"
 #include "kern/kern.h"
 #include "tok/tok.h"
 
 #include <stdlib.h>
 
 typedef struct inspect_opts {
-    bool cpu, tensors;
+    bool cpu, list;
 } inspect_opts;
 
 static const opt_def options[] = {
     {"cpu", 0, OPT_FLAG, offsetof(inspect_opts, cpu), NULL, NULL, 0, 0, "Instruction sets of this CPU and the kernels gavel uses on it",
      "What"},
-    {"tensors", 0, OPT_FLAG, offsetof(inspect_opts, tensors), NULL, NULL, 0, 0, "Every tensor of a model file", NULL},
+    {"tensors", 0, OPT_FLAG, offsetof(inspect_opts, list), NULL, NULL, 0, 0, "Every tensor of a model file", NULL},
     {0},
 };
 
@@ -26,28 +26,28 @@ static void put_tensor(const tensor_view *t, buf *out) {
     buf_add_str(out, "]\n");
 }
 
-static void put_types(const gguf *g, buf *out) {
+static void put_types(const tensors *m, buf *out) {
     size_t count[DT_COUNT] = {0}, bytes[DT_COUNT] = {0};
-    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
-        count[gguf_tensor(g, i)->type]++;
-        bytes[gguf_tensor(g, i)->type] += gguf_tensor(g, i)->n_bytes;
+    for (size_t i = 0; i < tensors_count(m); i++) {
+        count[tensors_at(m, i)->type]++;
+        bytes[tensors_at(m, i)->type] += tensors_at(m, i)->n_bytes;
     }
     for (int t = 0; t < DT_COUNT; t++)
         if (count[t])
             buf_printf(out, "  %-5s %5zu tensors %9.1f MiB\n", dtype_get((uint32_t)t)->name, count[t], (double)bytes[t] / 1048576);
 }
 
-static void put_shape(const gguf *g, buf *out) {
+static void put_shape(const tensors *m, buf *out) {
     gv_err err = GV_ERR_INIT;
     model_shape s;
-    const char *arch = model_read_shape(g, &s, &err);
+    const char *arch = model_read_shape(m, &s, &err);
     if (!arch) {
         buf_printf(out, "shape: cannot be run: %s\n", err.msg);
         return;
     }
     double n = 0;
-    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
-        const tensor_view *t = gguf_tensor(g, i);
+    for (size_t i = 0; i < tensors_count(m); i++) {
+        const tensor_view *t = tensors_at(m, i);
         double elements = 1;
         for (uint32_t k = 0; k < t->n_dims; k++) elements *= (double)t->ne[k];
         n += elements;
@@ -55,15 +55,15 @@ static void put_shape(const gguf *g, buf *out) {
     buf_printf(out, "shape: %s, %.1f M parameters, %d layers, width %d, %d heads of %d (%d for keys and values), feed-forward %d\n", arch,
                n * 1e-6, s.n_layer, s.n_embd, s.n_head, s.head_dim, s.n_head_kv, s.n_ff);
     buf_printf(out, "       vocabulary %d%s, context %lld, RoPE theta %.9g", s.n_vocab,
-               gguf_find_tensor(g, "output.weight") ? "" : " (embeddings tied)", (long long)s.ctx_train, (double)s.rope_theta);
+               tensors_find(m, "output.weight") ? "" : " (embeddings tied)", (long long)s.ctx_train, (double)s.rope_theta);
     if (s.sliding_window) buf_printf(out, ", sliding window %lld", (long long)s.sliding_window);
     buf_printf(out, ", K/V %d bytes a token (f16)\n", 4 * s.n_layer * s.n_head_kv * s.head_dim);
 }
 
 /* A tokenizer that cannot be used is told of; only missing memory is a failure. */
-static bool put_tokenizer(const gguf *g, buf *out, gv_err *err) {
+static bool put_tokenizer(const tensors *m, buf *out, gv_err *err) {
     gv_err why = GV_ERR_INIT;
-    tok *t = tok_from_gguf(g, &why);
+    tok *t = tok_from_tensors(m, &why);
     if (!t) {
         buf_printf(out, "tokenizer: cannot be used: %s\n", why.msg);
         return why.code != GV_MEMORY || gv_fail(err, why.code, why.where, "%s", why.msg);
@@ -74,34 +74,52 @@ static bool put_tokenizer(const gguf *g, buf *out, gv_err *err) {
     else
         buf_add_str(out, "none");
     if (tok_eos(t) >= 0) buf_printf(out, ", EOS %s", str_show(tok_piece(t, tok_eos(t))).text);
-    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t), tok_chat_template(t).n ? "in the file" : "none");
+    if (tok_adds_bos(t) && sv_find(tok_chat_template(t), SV("bos_token"), 0) != SIZE_MAX)
+        buf_add_str(out, "; the chat template writes BOS too: one is used");
+    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t),
+               tok_chat_template(t).n == 0 ? "none"
+               : tensors_is_folder(m)      ? "in the folder"
+                                           : "in the file");
     tok_free(t);
     return true;
 }
 
-static int inspect_model(const char *given, bool tensors) {
+/* What it is, and for a folder the files. */
+static void put_files(const tensors *m, buf *out) {
+    if (!tensors_is_folder(m)) {
+        buf_printf(out, "%s: GGUF v%u, %zu tensors\n", tensors_path(m), gguf_version(tensors_keys(m)), tensors_count(m));
+        return;
+    }
+    buf_printf(out, "%s: folder of model_type %s, %zu tensors\n", tensors_path(m), tensors_hf_config(m)->model_type, tensors_count(m));
+    for (size_t i = 1; i < tensors_n_files(m); i++)
+        buf_printf(out, "  %s %.1f MiB\n", str_show(sv_of(tensors_file_name(m, i))).text, (double)tensors_file_map(m, i)->n / 1048576);
+}
+
+static int inspect_model(const char *given, bool list) {
     gv_err err = GV_ERR_INIT;
     char *path = NULL;
-    gguf *g = cli_model_path(given, HUB_WEIGHTS, false, false, &path, &err) ? gguf_open(path, &err) : NULL;
-    if (!g) {
+    tensors *m = cli_model_path(given, HUB_WEIGHTS, false, false, &path, &err) ? tensors_open(path, &err) : NULL;
+    if (!m) {
         free(path);
         return cli_fail(&err);
     }
+    const gguf *g = tensors_keys(m);
     buf out = {0};
-    buf_printf(&out, "%s: GGUF v%u, %zu tensors\n", path, gguf_version(g), gguf_n_tensors(g));
-    put_types(g, &out);
+    put_files(m, &out);
+    put_types(m, &out);
     for (size_t i = 0; i < gguf_n_keys(g); i++) {
         buf_add_str(&out, "  ");
         gguf_print_key(g, i, &out);
         if (out.n && out.p[out.n - 1] != '\n') buf_add_char(&out, '\n');
     }
-    put_shape(g, &out);
-    bool ok = put_tokenizer(g, &out, &err);
-    for (size_t i = 0; tensors && i < gguf_n_tensors(g); i++) put_tensor(gguf_tensor(g, i), &out);
+    put_shape(m, &out);
+    bool ok = put_tokenizer(m, &out, &err);
+    if (known_model_of(m)) known_model_print(known_model_of(m), &out);
+    for (size_t i = 0; list && i < tensors_count(m); i++) put_tensor(tensors_at(m, i), &out);
     int code = ok ? EXIT_OK : cli_fail(&err);
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
-    gguf_close(g);
+    tensors_close(m);
     free(path);
     return code;
 }
@@ -246,15 +264,15 @@ static int run(int n_args, const char **args, const void *opts) {
         gv_fail(&err, GV_USAGE, -1, "give a model file, a run's journal, or --cpu");
         return cli_fail(&err);
     }
-    return cli_is_journal(args[0]) ? inspect_run(args[0]) : inspect_model(args[0], o->tensors);
+    return cli_is_journal(args[0]) ? inspect_run(args[0]) : inspect_model(args[0], o->list);
 }
 
 const opt_command command_inspect = {
     .name = "inspect",
     .args = "[MODEL|RUN]",
     .summary = "Show a model file, a run's journal, or this CPU",
-    .detail = "MODEL is a GGUF file, or ORG/NAME[:QUANT][@REV] of the Hugging Face Hub: keys, tensor types, shape, tokenizer, chat "
-              "template. RUN is a journal (OUT.run): settings and rows "
+    .detail = "MODEL is a GGUF file, a Hugging Face folder, or ORG/NAME[:QUANT][@REV] of the Hub: keys (of a folder: those made from its "
+              "config.json), tensor types, shape, tokenizer, chat template. RUN is a journal (OUT.run): settings and rows "
               "(judgments, where a row has several) by status. "
               "--cpu tells which kernels are used here.",
     .example = "gavel inspect model.gguf\ngavel inspect verdicts.jsonl.run\ngavel inspect --cpu",

@@ -3,6 +3,7 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
+#include "judge/known.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,9 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(judge_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(judge_opts, model, "Evaluator model: a GGUF file, or ORG/NAME[:QUANT][@REV] of the Hugging Face Hub"),
+    CLI_OPT_MODEL(judge_opts, model,
+                  "Evaluator model: a GGUF file, a Hugging Face folder, ORG/NAME[:QUANT][@REV] of the Hub, or an OpenAI-compatible server, "
+                  "http://HOST:PORT/v1[#NAME]"),
     CLI_OPT_TEMPLATE(judge_opts, model),
     {"rubric", 'r', OPT_LIST, AT(rubric), "NAME|FILE", NULL, 0, 0,
      "Built-in rubric (helpfulness, harmlessness, honesty, factual-validity, reasoning) or file; repeated: each row is judged by each",
@@ -43,7 +46,8 @@ static const opt_def options[] = {
     {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
      "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
     {"verdict", 0, OPT_CHOICE, AT(verdict), "PARSER", "strict|lenient|robust|constrained", 0, 0,
-     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained)", NULL},
+     "How the verdict is found in the answer; constrained: the answer is made to end in one (default: constrained; lenient with a server)",
+     NULL},
     {"order", 0, OPT_CHOICE, AT(order), "ORDER", "given|both|random", 0, 0,
      "Order of the two responses; this version judges the given order only", NULL},
     {"samples", 0, OPT_INT, AT(samples), "N", NULL, 1, RUN_MAX_SAMPLES,
@@ -117,7 +121,7 @@ static bool parse_shard(const char *text, rows_options *rows, gv_err *err) {
 
 static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
     const bool raw = strcmp(o->prompt, "raw") == 0;
-    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
+    if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
     if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
     if (o->samples > 1 && sampling_of(o).temperature == 0)
@@ -178,10 +182,11 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
                        .retry_failed = o->retry_failed,
                        .stop = &cli_signal};
     if (!check_options(o, input, err)) return false;
+    const bool remote = o->model.model && lm_is_remote(o->model.model);
     judge_style_from(o->prompt, &spec->prompt.style);
     spec->prompt.mode = strcmp(o->mode, "relative") == 0 ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
     spec->prompt.reference = o->reference;
-    verdict_parser_from(o->verdict ? o->verdict : "constrained", &spec->parser);
+    verdict_parser_from(o->verdict ? o->verdict : remote ? "lenient" : "constrained", &spec->parser);
     spec->rows.id_col = o->id_col;
     spec->rows.limit = (uint64_t)o->limit;
     if (!parse_shard(o->shard, &spec->rows, err)) return false;
@@ -245,8 +250,11 @@ static int run_with(const judge_opts *o, run_spec *spec, const char *model_path)
     gv_err err = GV_ERR_INIT;
     progress_view view;
     run_summary sum;
+    const known_model *known = known_model_at(model_path);
     lm_options lo = cli_lm_options(&o->model);
     spec->model_path = lo.model = model_path;
+    if (known) lo.own_template = known->layout;
+    known_model_warn(known, spec, o->model.ctx);
     lm *model = lm_open(&lo, &err);
     if (!model) return cli_fail(&err);
     progress_init(&view, o->json, o->quiet);

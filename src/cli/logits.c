@@ -20,7 +20,7 @@ static void defaults(void *opts) {
 #define AT(field) offsetof(logits_opts, field)
 
 static const opt_def options[] = {
-    CLI_OPT_MODEL(logits_opts, model, "Model: a GGUF file, or ORG/NAME[:QUANT][@REV] of the Hugging Face Hub"),
+    CLI_OPT_MODEL(logits_opts, model, "Model: a GGUF file, a Hugging Face folder, or ORG/NAME[:QUANT][@REV] of the Hub"),
     {"positions", 0, OPT_CHOICE, AT(positions), "WHICH", "all|last", 0, 0,
      "Logits of every position, or of the last one only (default: all)", NULL},
     {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output: n_vocab float32 a position, rows in input order", NULL},
@@ -78,14 +78,16 @@ static bool compute(const logits_opts *o, const char *path, const char *input, p
                         .step_tokens = 256,
                         .prompt_chunk = (int)o->model.prompt_chunk};
     if (!e.kern) return false;
-    gguf *g = gguf_open(path, err);
-    tok *t = g ? tok_from_gguf(g, err) : NULL;
+    const quant_mix *mix = o->model.weights ? quant_mix_by_name(o->model.weights, err) : NULL;
+    if (o->model.weights && !mix) return gv_context(err, "--weights");
+    tensors *file = tensors_open(path, err);
+    tok *t = file ? tok_from_tensors(file, err) : NULL;
     if (!t) {
         gv_context(err, "%s", path);
-        gguf_close(g);
+        tensors_close(file);
         return false;
     }
-    logits_ctx c = {.m = model_from_gguf(g, o->model.ctx, o->model.memory, threads, err), .all = strcmp(o->positions, "all") == 0};
+    logits_ctx c = {.m = model_open(file, mix, o->model.ctx, o->model.memory, threads, err), .all = strcmp(o->positions, "all") == 0};
     bool ok = c.m != NULL;
     if (ok) {
         e.max_ctx = c.m->n_pos;
@@ -105,7 +107,7 @@ static int run(int n_args, const char **args, const void *opts) {
     gv_err err = GV_ERR_INIT;
     const char *input = NULL;
     if (!o->model.model)
-        gv_fail(&err, GV_USAGE, -1, "no model given; add --model FILE.gguf");
+        gv_fail(&err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     else if (!o->out)
         gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE");
     if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);

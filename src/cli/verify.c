@@ -5,6 +5,7 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
+#include "judge/known.h"
 
 #include <stdlib.h>
 
@@ -51,18 +52,21 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     if (!lo.model) lo.model = needs->model_path;
     if (!lo.chat_template) lo.chat_template = needs->chat_template;
     lo.kv = needs->kv;
+    lo.weights = needs->weights;
     lo.ctx = needs->ctx;
     if (lo.model) {
         char *path = NULL;
         lm *model = NULL;
         if (cli_model_path(lo.model, HUB_WEIGHTS, false, o->quiet, &path, err)) {
+            const known_model *known = known_model_at(path);
             lo.model = path;
+            if (known) lo.own_template = known->layout;
             model = lm_open(&lo, err);
         }
         free(path);
         return model;
     }
-    gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf", run_path);
+    gv_fail(err, GV_USAGE, -1, "%s does not say where its model lay; add --model FILE.gguf or FOLDER", run_path);
     return NULL;
 }
 

@@ -59,7 +59,7 @@ static bool format_of(const char *path, rows_format *out, gv_err *err) {
     static const struct {
         const char *suffix;
         rows_format format;
-    } known[] = {{".jsonl", ROWS_JSONL}, {".json", ROWS_JSON}, {".csv", ROWS_CSV}, {".tsv", ROWS_TSV}};
+    } known[] = {{".jsonl", ROWS_JSONL}, {".json", ROWS_JSON}, {".csv", ROWS_CSV}, {".tsv", ROWS_TSV}, {".parquet", ROWS_PARQUET}};
     size_t n = strlen(path);
     if (!strcmp(path, "-")) return *out = ROWS_JSONL, true;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -68,10 +68,9 @@ static bool format_of(const char *path, rows_format *out, gv_err *err) {
     }
     if (!strncmp(path, "hf://", 5))
         return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not read Hub data sets; download it as .jsonl", path);
-    if (n > 8 && !strcasecmp(path + n - 8, ".parquet"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not read Parquet; convert it to .jsonl", path);
     return gv_fail(err, GV_USAGE, -1,
-                   "%s: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, or - for JSON lines on standard input", path);
+                   "%s: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input",
+                   path);
 }
 
 /* An id column must be in a CSV header; for JSON the first good row shows it. */
@@ -89,11 +88,13 @@ static bool fail_id_column(const rows_reader *r, const sv *names, size_t n, gv_e
     return false;
 }
 
-static bool start_reader(rows_reader *r, gv_err *err) {
+/* path NULL: memory. */
+static bool start_reader(rows_reader *r, const char *path, gv_err *err) {
     const rows_options *o = &r->o;
     if (o->shard_count && o->shard_index >= o->shard_count)
         return gv_fail(err, GV_USAGE, -1, "shard %llu/%llu: the index runs from 0 to %llu", (unsigned long long)o->shard_index,
                        (unsigned long long)o->shard_count, (unsigned long long)o->shard_count - 1);
+    if (r->format == ROWS_PARQUET) return rows_open_parquet(r, path, err);
     if (!source_fill(&r->src, err)) return false;
     if (r->src.bytes_read == 0) return gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
     if (r->format != ROWS_CSV && r->format != ROWS_TSV) return true;
@@ -126,7 +127,7 @@ static rows_reader *open_with(const char *path, const rows_options *o, sha256 *d
     if ((r->format != ROWS_AUTO || format_of(path, &r->format, err)) && source_open(&r->src, path, err)) {
         r->src.name = r->name;
         r->src.digest = digest;
-        if (start_reader(r, err)) return r;
+        if (start_reader(r, path, err)) return r;
     }
     rows_close(r);
     return NULL;
@@ -145,7 +146,7 @@ rows_reader *rows_open_memory(const void *p, size_t n, const rows_options *o, gv
     source_open_memory(&r->src, p, n);
     r->src.name = r->name;
     if (r->format == ROWS_AUTO) gv_fail(err, GV_USAGE, -1, "%s: rows in memory need a format", r->name);
-    if (r->format != ROWS_AUTO && start_reader(r, err)) return r;
+    if (r->format != ROWS_AUTO && start_reader(r, NULL, err)) return r;
     rows_close(r);
     return NULL;
 }
@@ -155,6 +156,7 @@ void rows_close(rows_reader *r) {
     json_free(r->doc);
     source_close(&r->src);
     rows_fini_csv(r);
+    pq_close(r->parquet);
     id_set_fini(&r->ids);
     buf *all[] = {&r->text, &r->key, &r->message, &r->columns, &r->id, &r->json_skipped};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) buf_fini(all[i]);
@@ -288,6 +290,7 @@ bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) {
         case ROWS_JSON: ok = rows_next_json(r, end, err); break;
         case ROWS_CSV:
         case ROWS_TSV: ok = rows_next_csv(r, ours || o->id_col, end, err); break;
+        case ROWS_PARQUET: ok = rows_next_parquet(r, ours || o->id_col, end, err); break;
         default: ok = rows_next_jsonl(r, end, err);
         }
         if (!ok) return false;
@@ -318,6 +321,10 @@ const sv *rows_header(const rows_reader *r, size_t *n) {
 }
 
 void rows_position(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all) {
+    if (r->parquet) {
+        rows_position_parquet(r, bytes_read, bytes_all);
+        return;
+    }
     *bytes_read = r->src.bytes_read - (int64_t)(r->src.n - r->src.pos);
     *bytes_all = r->src.bytes_all;
 }
@@ -380,21 +387,30 @@ static bool add_columns(rows_summary *s, size_t *cap, const row *r, const char *
     return true;
 }
 
+/* Widens the columns' types by the row's values; a Parquet file tells them itself. */
+static bool see_types(rows_summary *s, const rows_reader *r, const row *at, gv_err *err) {
+    if (r->parquet || schema_see_row(&s->types, json_root(r->doc), at->number, err)) return true;
+    return gv_context(err, "%s", r->name);
+}
+
 bool rows_scan(const char *path, const rows_options *o, rows_summary *s, gv_err *err) {
     sha256 digest;
     size_t cap = 0;
     bool ok = false, end = false;
     *s = (rows_summary){0};
     arena_init(&s->a);
+    schema_init(&s->types);
     sha256_init(&digest);
     rows_reader *r = open_with(path, o, &digest, NULL, err);
     if (!r) goto done;
+    if (o && o->types && r->parquet && !schema_copy_type(&s->types, &s->types.root, &pq_schema(r->parquet)->root, err)) goto done;
     for (row at;;) {
         if (!rows_next(r, &at, &end, err)) goto done;
         if (end) break;
         s->n_selected++;
         s->n_bad += at.bad;
         if (!at.bad && !add_columns(s, &cap, &at, r->name, err)) goto done;
+        if (!at.bad && o && o->types && !see_types(s, r, &at, err)) goto done;
     }
     s->n_rows = r->next_number;
     ok = source_drain(&r->src, err);
@@ -407,6 +423,7 @@ done:
 
 void rows_summary_fini(rows_summary *s) {
     arena_fini(&s->a);
+    schema_fini(&s->types);
     free(s->columns);
     *s = (rows_summary){0};
 }

@@ -1,7 +1,7 @@
-/* Row streams: read rows from JSONL, JSON, CSV and TSV files one at a time, and write rows to JSONL and CSV.  docs/data.md has the formats.
+/* Row streams: read rows from JSONL, JSON, CSV, TSV and Parquet files one at a time, and write rows to JSONL, CSV and Parquet.  docs/data.md has the formats.
  *
  * A row is an ordered list of columns, each with its raw JSON text (byte-exact for JSONL and JSON; a JSON string made of the field for CSV
- * and TSV) and the parsed value.  A row that breaks its format is delivered with bad = true and a message, and reading goes on behind it;
+ * and TSV, by the column's type for Parquet) and the parsed value.  A row that breaks its format is delivered with bad = true and a message, and reading goes on behind it;
  * what breaks the file as a whole (it cannot be opened, a broken CSV header, JSON that ends early) fails the call.
  * Memory is bounded by the row cap (64 MiB) plus, with an id column, at most 48 bytes a row.  A reader belongs to one thread. */
 #ifndef GAVEL_DATA_ROWS_H
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "data/schema.h"
 
 #define ROWS_MAX_ROW_BYTES ((size_t)64 << 20) /* a line, JSON element or CSV record */
 #define ROWS_MAX_COLUMNS   10000u
@@ -26,7 +27,7 @@ typedef struct rows_map {
 bool rows_map_add(rows_map *m, const char *text, gv_err *err) GV_MUST_USE;
 void rows_map_fini(rows_map *m);
 
-typedef enum rows_format { ROWS_AUTO, ROWS_JSONL, ROWS_JSON, ROWS_CSV, ROWS_TSV } rows_format;
+typedef enum rows_format { ROWS_AUTO, ROWS_JSONL, ROWS_JSON, ROWS_CSV, ROWS_TSV, ROWS_PARQUET } rows_format;
 
 /* Zero is the default everywhere. Strings and the map are borrowed until the reader is closed. */
 typedef struct rows_options {
@@ -39,6 +40,7 @@ typedef struct rows_options {
     const rows_map *map;
     size_t max_row_bytes; /* 0: ROWS_MAX_ROW_BYTES */
     bool blank_lines;     /* JSON lines: a line of white space is delivered as a bad row with `blank` set; else it is nothing */
+    bool types;           /* rows_scan also finds the columns' types; a column of mixed types is then GV_FORMAT */
 } rows_options;
 
 typedef struct row_column {
@@ -51,7 +53,7 @@ typedef struct row_column {
 /* All views are the reader's and hold until the next rows_next or rows_close. */
 typedef struct row {
     uint64_t number; /* global, from 0, also under limit and shard */
-    int64_t line;    /* line of the file where the row begins, from 1 */
+    int64_t line;    /* line of the file where the row begins, from 1; Parquet: number of the row, from 1 */
     sv id;           /* the id column's text, or the row number in decimal */
     sv key;          /* the member's name when the input is an object of objects, else empty */
     sv text;         /* the whole row's JSON text (made for CSV); empty if bad */
@@ -65,7 +67,7 @@ typedef struct row {
 
 typedef struct rows_reader rows_reader;
 
-/* NULL on failure.  GV_IO: cannot open or read; GV_UNSUPPORTED: Parquet, hf://, gzip, UTF-16, a folder; GV_USAGE: unknown suffix, shard out of
+/* NULL on failure.  GV_IO: cannot open or read; GV_UNSUPPORTED: hf://, gzip, UTF-16, a folder; GV_USAGE: unknown suffix, shard out of
  * range; GV_FORMAT: empty file, broken CSV header.  path "-" reads JSONL from standard input (once; see rows_spool_stdin). */
 rows_reader *rows_open(const char *path, const rows_options *o, gv_err *err) GV_MUST_USE;
 /* The same over borrowed bytes; o->format must be given. */
@@ -92,7 +94,8 @@ typedef struct rows_summary {
     char sha256[65];     /* of the whole input's bytes */
     sv *columns;         /* of all good selected rows, in order of first appearance */
     size_t n_columns;
-    arena a; /* holds columns */
+    schema types; /* of the columns, if asked for: those of a Parquet file, else as the values of all good selected rows need them */
+    arena a;      /* holds columns */
 } rows_summary;
 /* GV_LIMIT if the rows have more than ROWS_MAX_COLUMNS different columns. */
 bool rows_scan(const char *path, const rows_options *o, rows_summary *s, gv_err *err) GV_MUST_USE;
@@ -114,13 +117,19 @@ typedef struct rows_cell {
 
 typedef struct rows_writer rows_writer;
 
-/* Can rows be written there?  GV_UNSUPPORTED for .parquet and folders, GV_USAGE for other suffixes, GV_IO if the folder is absent or not
+/* Can rows be written there?  GV_UNSUPPORTED for folders, GV_USAGE for other suffixes, GV_IO if the folder is absent or not
  * writable. */
 bool rows_writer_check(const char *path, gv_err *err) GV_MUST_USE;
 /* Suffix decides: .jsonl or .csv.  CSV needs its columns here (RFC 4180 with LF line ends, header first); JSONL ignores them. The file appears at
  * commit, atomically. */
 rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_columns, gv_err *err) GV_MUST_USE;
 /* JSONL: the cells in order.  CSV: cells by name, absent ones empty; GV_STATE for a name that is not a column of the writer. */
+/* The same with the columns' types, which .parquet needs: .jsonl, .csv or .parquet.  Parquet: cells by name, absent ones null; a value that does not
+ * fit its column's type is GV_FORMAT at put. */
+rows_writer *rows_writer_open_typed(const char *path, const schema *columns, gv_err *err) GV_MUST_USE;
+/* Could these columns be written to path?  Before the work that makes them. */
+bool rows_writer_check_types(const char *path, const schema *columns, gv_err *err) GV_MUST_USE;
+bool rows_writer_is_typed(const char *path); /* .parquet */
 bool rows_writer_put(rows_writer *w, const rows_cell *cells, size_t n, gv_err *err) GV_MUST_USE;
 /* Both free w; commit fails with GV_IO (disk full shows here) and leaves what was at path. abandon(NULL) is fine. */
 bool rows_writer_commit(rows_writer *w, gv_err *err) GV_MUST_USE;

@@ -1,7 +1,8 @@
-/* Shared by rows.c (the reader), source.c (bytes), rows_json.c and rows_csv.c (formats), ids.c (duplicate ids). */
+/* Shared by rows.c (the reader), source.c (bytes), rows_json.c, rows_csv.c and rows_parquet.c (formats), ids.c (duplicate ids). */
 #ifndef GAVEL_DATA_ROWS_INTERNAL_H
 #define GAVEL_DATA_ROWS_INTERNAL_H
 
+#include "data/parquet.h"
 #include "data/rows.h"
 
 /* Bytes of a file or of memory, chunk by chunk: p[pos, n) is what is left of the current chunk. */
@@ -9,6 +10,7 @@ typedef struct source {
     const char *p;
     size_t pos, n;
     bool at_end; /* no chunk after this one */
+    bool binary; /* need not be text */
     int fd;      /* -1: memory */
     char *chunk; /* owned, for fd */
     const char *name;
@@ -79,6 +81,8 @@ struct rows_reader {
     size_t *field_ends;
     size_t n_fields; /* of the record; only the first n_header + 1 have an end */
 
+    pq_reader *parquet;
+
     id_set ids;
     bool id_seen; /* some row had the id column */
 
@@ -95,6 +99,13 @@ bool rows_next_json(rows_reader *r, bool *end, gv_err *err) GV_MUST_USE;
 bool rows_next_csv(rows_reader *r, bool want, bool *end, gv_err *err) GV_MUST_USE;
 bool rows_read_header(rows_reader *r, gv_err *err) GV_MUST_USE;
 void rows_fini_csv(rows_reader *r);
+/* path NULL: from r->src, which is memory. */
+bool rows_open_parquet(rows_reader *r, const char *path, gv_err *err) GV_MUST_USE;
+bool rows_next_parquet(rows_reader *r, bool want, bool *end, gv_err *err) GV_MUST_USE;
+void rows_position_parquet(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all);
+/* A row of n columns; cell_of: of each column cell + 1, or 0; values and docs: scratch of n. */
+bool rows_parquet_put(pq_writer *w, const json_value **values, json_doc **docs, const rows_cell *cells, const size_t *cell_of, size_t n,
+                      gv_err *err) GV_MUST_USE;
 /* Cuts text, an object that root was parsed from, into its members; the array is out's bytes. False if they disagree (never for valid JSON). */
 bool rows_cut_object(sv text, const json_value *root, buf *out);
 

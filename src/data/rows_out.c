@@ -1,4 +1,4 @@
-/* Row writers: JSON lines and CSV, into a file that appears whole or not at all.
+/* Row writers: JSON lines, CSV and Parquet (rows_parquet.c), into a file that appears whole or not at all.
  *
  * JSON lines get each value's bytes as they are; only a value that spans lines (from a pretty-printed .json) loses the white space between
  * its tokens.  CSV is RFC 4180 with LF line ends: text as it is, other values as their JSON text, null as an empty field.  A field that a
@@ -14,11 +14,14 @@
 struct rows_writer {
     file_writer f;
     bool csv;
-    sv *columns; /* CSV */
+    pq_writer *parquet; /* then f is not open */
+    sv *columns;        /* CSV and Parquet */
     size_t n_columns;
     arena a;
     size_t *cell_of; /* of each column: cell + 1, or 0 */
     buf line, scratch;
+    const json_value **values; /* Parquet: scratch of a row */
+    json_doc **docs;
 };
 
 static bool has_suffix(const char *path, const char *suffix) {
@@ -29,13 +32,12 @@ static bool has_suffix(const char *path, const char *suffix) {
 bool rows_writer_check(const char *path, gv_err *err) {
     struct stat st;
     size_t n = strlen(path);
-    if (has_suffix(path, ".parquet"))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not write Parquet; use .jsonl or .csv", path);
-    if (!strcmp(path, "-")) return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; name a .jsonl or .csv file");
+    if (!strcmp(path, "-"))
+        return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; name a .jsonl, .csv or .parquet file");
     if ((n && path[n - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not write folders; use .jsonl or .csv", path);
-    if (!has_suffix(path, ".jsonl") && !has_suffix(path, ".csv"))
-        return gv_fail(err, GV_USAGE, -1, "%s: unknown suffix; rows are written to .jsonl or .csv", path);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not write folders; use .jsonl, .csv or .parquet", path);
+    if (!has_suffix(path, ".jsonl") && !has_suffix(path, ".csv") && !has_suffix(path, ".parquet"))
+        return gv_fail(err, GV_USAGE, -1, "%s: unknown suffix; rows are written to .jsonl, .csv or .parquet", path);
     char *folder = gv_xstrdup(path), *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = 0;
     bool ok = stat(slash ? folder : ".", &st) == 0;
@@ -115,24 +117,61 @@ static bool add_value(rows_writer *w, sv name, sv raw, gv_err *err) {
     return true;
 }
 
+bool rows_writer_is_typed(const char *path) {
+    return has_suffix(path, ".parquet");
+}
+
+bool rows_writer_check_types(const char *path, const schema *columns, gv_err *err) {
+    return !rows_writer_is_typed(path) || pq_writer_check(columns, err) || gv_context(err, "%s", path);
+}
+
+static void set_columns(rows_writer *w, const sv *columns, size_t n) {
+    w->n_columns = n;
+    w->columns = arena_alloc(&w->a, n * sizeof *w->columns);
+    w->cell_of = arena_alloc(&w->a, n * sizeof *w->cell_of);
+    for (size_t i = 0; i < n; i++) w->columns[i] = (sv){arena_dup(&w->a, columns[i].p, columns[i].n), columns[i].n};
+}
+
 rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_columns, gv_err *err) {
     if (!rows_writer_check(path, err)) return NULL;
+    if (rows_writer_is_typed(path)) {
+        gv_fail(err, GV_STATE, -1, "%s: Parquet needs the columns' types", path);
+        return NULL;
+    }
     rows_writer *w = gv_xcalloc(1, sizeof *w);
     arena_init(&w->a);
     if (!file_writer_open(&w->f, path, err)) goto fail;
     w->csv = has_suffix(path, ".csv");
     if (!w->csv) return w;
-    w->n_columns = n_columns;
-    w->columns = arena_alloc(&w->a, n_columns * sizeof *w->columns);
-    w->cell_of = arena_alloc(&w->a, n_columns * sizeof *w->cell_of);
+    set_columns(w, columns, n_columns);
     for (size_t i = 0; i < n_columns; i++) {
-        w->columns[i] = (sv){arena_dup(&w->a, columns[i].p, columns[i].n), columns[i].n};
         if (i) buf_add_char(&w->line, ',');
         add_field(&w->line, w->columns[i], n_columns == 1);
     }
     buf_add_char(&w->line, '\n');
     if (file_writer_put(&w->f, w->line.p, w->line.n, err)) return w;
 fail:
+    rows_writer_abandon(w);
+    return NULL;
+}
+
+rows_writer *rows_writer_open_typed(const char *path, const schema *columns, gv_err *err) {
+    const size_t n = columns->root.n_fields;
+    sv *names = gv_xcalloc(n + 1, sizeof *names);
+    rows_writer *w = NULL;
+    for (size_t i = 0; i < n; i++) names[i] = columns->root.fields[i].name;
+    if (!rows_writer_is_typed(path)) {
+        w = rows_writer_open(path, names, n, err);
+    } else if (rows_writer_check(path, err)) {
+        w = gv_xcalloc(1, sizeof *w);
+        arena_init(&w->a);
+        set_columns(w, names, n);
+        w->values = arena_alloc(&w->a, n * sizeof *w->values);
+        w->docs = arena_alloc(&w->a, n * sizeof *w->docs);
+        w->parquet = pq_writer_open(path, columns, NULL, err);
+    }
+    free(names);
+    if (!w || w->parquet || !rows_writer_is_typed(path)) return w;
     rows_writer_abandon(w);
     return NULL;
 }
@@ -148,7 +187,7 @@ static bool match_cells(rows_writer *w, const rows_cell *cells, size_t n, gv_err
             at = at + 1 < w->n_columns ? at + 1 : 0;
         }
         if (k == w->n_columns)
-            return gv_fail(err, GV_STATE, -1, "%s: column \"" SV_FMT "\" is not in the header", w->f.path,
+            return gv_fail(err, GV_STATE, -1, "%s: column \"" SV_FMT "\" is not in the header", w->f.path ? w->f.path : "the Parquet file",
                            SV_ARG(sv_sub(cells[i].name, 0, 100)));
         w->cell_of[at] = i + 1;
         at = at + 1 < w->n_columns ? at + 1 : 0;
@@ -158,11 +197,12 @@ static bool match_cells(rows_writer *w, const rows_cell *cells, size_t n, gv_err
 
 bool rows_writer_put(rows_writer *w, const rows_cell *cells, size_t n, gv_err *err) {
     buf_clear(&w->line);
-    if (!w->csv) {
+    if (!w->csv && !w->parquet) {
         rows_put_line(&w->line, cells, n);
         return file_writer_put(&w->f, w->line.p, w->line.n, err);
     }
     if (!match_cells(w, cells, n, err)) return false;
+    if (w->parquet) return rows_parquet_put(w->parquet, w->values, w->docs, cells, w->cell_of, w->n_columns, err);
     for (size_t i = 0; i < w->n_columns; i++) {
         if (i) buf_add_char(&w->line, ',');
         const rows_cell *c = w->cell_of[i] ? &cells[w->cell_of[i] - 1] : NULL;
@@ -173,13 +213,20 @@ bool rows_writer_put(rows_writer *w, const rows_cell *cells, size_t n, gv_err *e
 }
 
 bool rows_writer_commit(rows_writer *w, gv_err *err) {
-    bool ok = file_writer_commit(&w->f, err);
+    bool ok;
+    if (w->parquet) {
+        ok = pq_writer_commit(w->parquet, err);
+        w->parquet = NULL;
+    } else {
+        ok = file_writer_commit(&w->f, err);
+    }
     rows_writer_abandon(w);
     return ok;
 }
 
 void rows_writer_abandon(rows_writer *w) {
     if (!w) return;
+    pq_writer_abandon(w->parquet);
     file_writer_abandon(&w->f);
     arena_fini(&w->a);
     buf_fini(&w->line);

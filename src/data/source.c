@@ -17,7 +17,7 @@ bool source_open(source *s, const char *path, gv_err *err) {
     struct stat st;
     if (fstat(s->fd, &st) != 0) return gv_fail_errno(err, "cannot read %s", path);
     if (S_ISDIR(st.st_mode))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s is a folder; rows are read from a .jsonl, .json, .csv or .tsv file", path);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s is a folder; rows are read from a .jsonl, .json, .csv, .tsv or .parquet file", path);
     if (S_ISREG(st.st_mode)) {
         s->bytes_all = st.st_size;
         (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice only */
@@ -46,7 +46,7 @@ static bool check_magic(source *s, gv_err *err) {
     if (starts(s, "\xff\xfe", 2) || starts(s, "\xfe\xff", 2)) what = "UTF-16 text; convert it to UTF-8 first";
     if (starts(s, "\x1f\x8b", 2)) what = "gzip-compressed; decompress it first";
     if (starts(s, "\x28\xb5\x2f\xfd", 4)) what = "zstd-compressed; decompress it first";
-    if (starts(s, "PAR1", 4)) what = "a Parquet file, which this version does not read; convert it to .jsonl first";
+    if (starts(s, "PAR1", 4)) what = "a Parquet file; name it .parquet";
     return !what || gv_fail(err, GV_UNSUPPORTED, -1, "%s is %s", s->name, what);
 }
 
@@ -72,7 +72,7 @@ bool source_fill(source *s, gv_err *err) {
     }
     if (s->digest && s->n > s->pos) sha256_add(s->digest, s->p + s->pos, s->n - s->pos);
     s->bytes_read += (int64_t)(s->n - s->pos);
-    return !first || check_magic(s, err);
+    return !first || s->binary || check_magic(s, err);
 }
 
 bool source_drain(source *s, gv_err *err) {

@@ -9,4 +9,4 @@ static bool qwen2_shape(const gguf *g, model_shape *s, gv_err *err) {
     return true;
 }
 
-const model_arch model_arch_qwen2 = {"qwen2", qwen2_shape, true, true};
+const model_arch model_arch_qwen2 = {.name = "qwen2", .shape = qwen2_shape, .qkv_bias_required = true, .qkv_bias_allowed = true};

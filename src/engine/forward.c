@@ -3,62 +3,14 @@
  *
  *   x [T, n_embd] residual stream            norm [T, n_embd] normalised, then prepared as the next product's weights ask
  *   branch [T, n_embd] what a block adds to x, added where x is next normalised
- *   q [T, n_head*head_dim], k, v             attn [T, n_head*head_dim]             gate, up [T, n_ff]
+ *   q [T, n_head*head_dim], k, v             attn [T, n_head*head_dim]             gate, up [T, n_ff]; with experts a row each for every choice (experts.c)
  */
-#include "engine/forward.h"
+#include "engine/forward_internal.h"
 
 #include "base/mem.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-
-enum { QUERIES_A_BLOCK = 32 }; /* queries that share each read of a K/V page */
-
-/* Activation columns in every form some product wants. */
-typedef struct act_buf {
-    float *f32;
-    int8_t *q[KERN_ACT_COUNT];
-    float *d[KERN_ACT_COUNT];
-    int16_t *bsum[KERN_ACT_COUNT];
-    uint8_t *tiles[KERN_ACT_COUNT];
-    int tile_cols; /* of the columns being prepared; 0 = no tiles */
-} act_buf;
-
-/* Scratch of one worker for one attention block. */
-typedef struct attn_scratch {
-    float *scores;
-    const void **k_page, **v_page;
-    const float *q[QUERIES_A_BLOCK];
-    float *out[QUERIES_A_BLOCK];
-    int first[QUERIES_A_BLOCK], n_keys[QUERIES_A_BLOCK];
-} attn_scratch;
-
-struct forward {
-    const model *m;
-    kv_pool *kv;
-    const kern_ops *kern;
-    pool *threads;
-    kern_kv_type kv_type;
-    float scale; /* of attention scores: 1/sqrt(head_dim) */
-    int max_tokens, max_logits, max_runs, n_workers;
-    int64_t max_pos; /* rounded up to whole pages */
-    float *x, *branch, *q, *k, *v, *attn, *gate, *up, *logits;
-    act_buf act;
-    int32_t *token, *pos; /* [max_tokens] of this step */
-    int *run_of;          /* [max_tokens] */
-    bool *bad;            /* [max_tokens] */
-    int *out_token;       /* [max_logits] token whose logits row i holds */
-    attn_scratch *worker; /* [threads] */
-    void *memory;         /* one block behind all float scratch */
-    /* the step being run */
-    step_run *runs;
-    int n_runs, n_tokens, n_out, tokens_a_block, n_blocks;
-    int *block_run, *block_first; /* [max_tokens + max_runs] attention blocks: run and first token of it */
-    const model_layer *layer;
-    int layer_index;
-    atomic_int next_item;
-};
 
 /* ---- products: one or several matrices over the same columns, split by row groups ---- */
 
@@ -73,10 +25,19 @@ typedef struct product_phase {
     int n_jobs, n_columns;
 } product_phase;
 
-static kern_acts acts_for(const forward *f, const kern_matrix *w, int n) {
-    kern_act_kind kind = kern_act_kind_of(w->type);
-    const act_buf *a = &f->act;
-    return (kern_acts){w->cols, n, a->f32, a->q[kind], a->d[kind], a->bsum[kind], a->tiles[kind], a->tile_cols};
+kern_acts act_columns(const act_buf *a, const kern_matrix *w, int64_t c, int n, act_tiles t) {
+    const kern_act_kind kind = kern_act_kind_of(w->type);
+    kern_acts acts = {.k = w->cols, .n = n};
+    if (kind == KERN_ACT_F32) {
+        acts.f32 = a->f32 + c * w->cols;
+        return acts;
+    }
+    acts.q = a->q[kind] + c * w->cols;
+    acts.d = a->d[kind] + c * (w->cols / (kind == KERN_ACT_Q32 ? 32 : 256));
+    acts.bsum = a->bsum[kind] + c * (w->cols / 16);
+    acts.tile_cols = t.cols;
+    if (t.cols) acts.tiles = a->tiles[kind] + (size_t)t.first * kern_tile_bytes(kind, w->cols);
+    return acts;
 }
 
 static void product_part(void *ctx, int64_t begin, int64_t end, int worker) {
@@ -88,7 +49,7 @@ static void product_part(void *ctx, int64_t begin, int64_t end, int worker) {
         int64_t g0 = begin > base ? begin - base : 0, g1 = end - base < w->n_groups ? end - base : w->n_groups;
         base += w->n_groups;
         if (g0 >= g1) continue;
-        kern_acts acts = acts_for(p->f, w, p->n_columns);
+        kern_acts acts = act_columns(&p->f->act, w, 0, p->n_columns, p->f->tiles);
         p->f->kern->product(w, &acts, p->job[i].y, w->rows, g0, g1);
     }
 }
@@ -105,32 +66,36 @@ static void run_products(forward *f, const product_job *jobs, int n_jobs, int n_
 
 /* ---- preparing columns ---- */
 
-/* Quantises column c into one form, and into its tile where the kernels want tiles. */
-static bool quantise_column(forward *f, kern_act_kind kind, const float *src, int64_t width, int c) {
-    act_buf *a = &f->act;
-    const bool q32 = kind == KERN_ACT_Q32;
-    int8_t *q = a->q[kind] + c * width;
-    float *d = a->d[kind] + c * (width / (q32 ? 32 : 256));
-    int16_t *bsum = a->bsum[kind] + c * (width / 16);
-    const bool ok = (q32 ? f->kern->quant32 : f->kern->quant256)(src, width, q, d, bsum);
-    if (a->tile_cols)
-        f->kern->tile_put(kind, width, q, d, bsum, c % a->tile_cols,
-                          a->tiles[kind] + (size_t)(c / a->tile_cols) * kern_tile_bytes(kind, width));
+static bool is_quantised(unsigned kinds, int kind) {
+    return kind != KERN_ACT_F32 && kinds & 1u << kind;
+}
+
+bool act_quantise(const forward *f, act_buf *a, const float *src, int64_t width, int64_t c, unsigned kinds) {
+    bool ok = true;
+    for (int kind = 0; kind < KERN_ACT_COUNT; kind++) {
+        if (!is_quantised(kinds, kind)) continue;
+        const bool q32 = kind == KERN_ACT_Q32;
+        ok &= (q32 ? f->kern->quant32 : f->kern->quant256)(src, width, a->q[kind] + c * width, a->d[kind] + c * (width / (q32 ? 32 : 256)),
+                                                           a->bsum[kind] + c * (width / 16));
+    }
     return ok;
+}
+
+void act_put_tiles(const forward *f, act_buf *a, int64_t c, act_tiles t, int at, int64_t width, unsigned kinds) {
+    for (int kind = 0; t.cols && kind < KERN_ACT_COUNT; kind++) {
+        if (!is_quantised(kinds, kind)) continue;
+        const int64_t blocks = width / (kind == KERN_ACT_Q32 ? 32 : 256);
+        f->kern->tile_put((kern_act_kind)kind, width, a->q[kind] + c * width, a->d[kind] + c * blocks, a->bsum[kind] + c * (width / 16),
+                          at % t.cols, a->tiles[kind] + (size_t)(t.first + at / t.cols) * kern_tile_bytes((kern_act_kind)kind, width));
+    }
 }
 
 /* Puts column c (already in act.f32 or at src) into the forms that the given matrices ask for. */
 static void prepare_column(forward *f, const float *src, int64_t width, int c, unsigned kinds) {
     act_buf *a = &f->act;
-    bool ok = true;
-    if (kinds & 1u << KERN_ACT_Q32) ok &= quantise_column(f, KERN_ACT_Q32, src, width, c);
-    if (kinds & 1u << KERN_ACT_Q256) ok &= quantise_column(f, KERN_ACT_Q256, src, width, c);
+    if (!act_quantise(f, a, src, width, c, kinds)) f->bad[c] = true;
+    act_put_tiles(f, a, c, f->tiles, c, width, kinds);
     if ((kinds & 1u << KERN_ACT_F32) && src != a->f32 + c * width) memcpy(a->f32 + c * width, src, (size_t)width * sizeof *src);
-    if (!ok) f->bad[c] = true;
-}
-
-static unsigned kind_bit(const kern_matrix *w) {
-    return 1u << kern_act_kind_of(w->type);
 }
 
 typedef struct column_phase {
@@ -142,6 +107,7 @@ typedef struct column_phase {
     int64_t width;
     unsigned kinds;
     bool silu;
+    bool route; /* the columns go to experts, which have tiles of their own */
 } column_phase;
 
 static void column_part(void *ctx, int64_t begin, int64_t end, int worker) {
@@ -161,11 +127,12 @@ static void column_part(void *ctx, int64_t begin, int64_t end, int worker) {
         }
         prepare_column(f, src, p->width, (int)c, p->kinds);
     }
+    if (p->route) experts_route(f, begin, end);
 }
 
 static void prepare_columns(forward *f, column_phase *p, int n) {
     p->f = f;
-    f->act.tile_cols = kern_tile_cols(f->kern, n);
+    f->tiles = (act_tiles){0, p->route ? 0 : kern_tile_cols(f->kern, n)};
     pool_run(f->threads, column_part, p, n);
 }
 
@@ -218,6 +185,7 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
                    .scale = f->scale,
                    .scratch = w->scores,
                    .scratch_stride = score_stride(f)};
+    const int64_t window = f->layer_index >= s->window_from_layer ? s->sliding_window : 0;
     int last_pos = 0;
     for (int t = t0; t < t0 + f->tokens_a_block && t < f->n_tokens && f->run_of[t] == run_index; t++) {
         last_pos = f->pos[t];
@@ -226,10 +194,10 @@ static void attend_heads(forward *f, int block, int head_kv, int h0, int h1, att
             w->q[a.n_q] = f->q + at;
             w->out[a.n_q] = f->attn + at;
             w->n_keys[a.n_q] = last_pos + 1;
-            w->first[a.n_q] = s->sliding_window && last_pos + 1 > s->sliding_window ? last_pos + 1 - (int)s->sliding_window : 0;
+            w->first[a.n_q] = window && last_pos + 1 > window ? last_pos + 1 - (int)window : 0;
         }
     }
-    for (int p = 0; p <= last_pos / KERN_PAGE_TOKENS; p++) {
+    for (int p = w->first[0] / KERN_PAGE_TOKENS; p <= last_pos / KERN_PAGE_TOKENS; p++) { /* the first query's window begins first */
         w->k_page[p] = kv_page_k(f->kv, run->pages[p], f->layer_index, head_kv);
         w->v_page[p] = kv_page_v(f->kv, run->pages[p], f->layer_index, head_kv);
     }
@@ -295,6 +263,14 @@ static void collect_bad(forward *f, const int *pick, int n) {
     for (int c = 0; c < n; c++) f->bad[c] = false;
 }
 
+/* The dense block, from the prepared columns to branch. */
+static void run_block(forward *f, const model_layer *l, int n) {
+    run_products(f, (product_job[]){{&l->ffn.gate, f->gate}, {&l->ffn.up, f->up}}, 2, n);
+    column_phase down = {.src = f->gate, .width = f->m->shape.n_ff, .kinds = act_kind_bit(&l->ffn.down), .silu = true};
+    prepare_columns(f, &down, n);
+    run_products(f, (product_job[]){{&l->ffn.down, f->branch}}, 1, n);
+}
+
 static void run_layer(forward *f, int index, const float *residual) {
     const model_shape *s = &f->m->shape;
     const model_layer *l = f->layer = &f->m->layer[index];
@@ -304,25 +280,26 @@ static void run_layer(forward *f, int index, const float *residual) {
                          .residual = residual,
                          .src = f->act.f32,
                          .width = s->n_embd,
-                         .kinds = kind_bit(&l->attn_q) | kind_bit(&l->attn_k) | kind_bit(&l->attn_v)};
+                         .kinds = act_kind_bit(&l->attn_q) | act_kind_bit(&l->attn_k) | act_kind_bit(&l->attn_v)};
     prepare_columns(f, &norm, n);
     run_products(f, (product_job[]){{&l->attn_q, f->q}, {&l->attn_k, f->k}, {&l->attn_v, f->v}}, 3, n);
     pool_run(f->threads, rope_and_store, f, n);
     atomic_store_explicit(&f->next_item, 0, memory_order_relaxed);
     pool_run(f->threads, attend_part, f, (int64_t)f->n_blocks * s->n_head_kv);
-    column_phase out = {.src = f->attn, .width = l->attn_output.cols, .kinds = kind_bit(&l->attn_output)};
+    column_phase out = {.src = f->attn, .width = l->attn_output.cols, .kinds = act_kind_bit(&l->attn_output)};
     prepare_columns(f, &out, n);
     run_products(f, (product_job[]){{&l->attn_output, f->branch}}, 1, n);
     column_phase ffn = {.weight = l->ffn_norm,
                         .residual = f->branch,
                         .src = f->act.f32,
                         .width = s->n_embd,
-                        .kinds = kind_bit(&l->ffn_gate) | kind_bit(&l->ffn_up)};
+                        .kinds = l->expert ? experts_input_kinds(f) : act_kind_bit(&l->ffn.gate) | act_kind_bit(&l->ffn.up),
+                        .route = l->expert != NULL};
     prepare_columns(f, &ffn, n);
-    run_products(f, (product_job[]){{&l->ffn_gate, f->gate}, {&l->ffn_up, f->up}}, 2, n);
-    column_phase down = {.src = f->gate, .width = s->n_ff, .kinds = kind_bit(&l->ffn_down), .silu = true};
-    prepare_columns(f, &down, n);
-    run_products(f, (product_job[]){{&l->ffn_down, f->branch}}, 1, n);
+    if (l->expert)
+        experts_run(f);
+    else
+        run_block(f, l, n);
     collect_bad(f, NULL, n);
 }
 
@@ -338,7 +315,7 @@ void forward_step(forward *f, step_run *runs, int n_runs) {
                              .src = f->act.f32,
                              .pick = f->out_token,
                              .width = s->n_embd,
-                             .kinds = kind_bit(&f->m->output)};
+                             .kinds = act_kind_bit(&f->m->output)};
         prepare_columns(f, &norm, f->n_out);
         collect_bad(f, f->out_token, f->n_out);
         run_products(f, (product_job[]){{&f->m->output, f->logits}}, 1, f->n_out);
@@ -352,12 +329,7 @@ const float *forward_logits(const forward *f, int row) {
 
 /* ---- scratch ---- */
 
-typedef struct scratch {
-    uint8_t *base; /* NULL: only count */
-    size_t at;
-} scratch;
-
-static void *carve(scratch *s, size_t n, size_t size) {
+void *scratch_carve(scratch *s, size_t n, size_t size) {
     void *p = s->base ? s->base + s->at : NULL;
     s->at += (n * size + 63) & ~(size_t)63;
     return p;
@@ -368,44 +340,49 @@ static size_t max_tiles(size_t columns) {
     return (columns + KERN_TILE_COLS - 1) / KERN_TILE_COLS;
 }
 
+void scratch_carve_acts(scratch *s, const kern_ops *kern, act_buf *a, size_t columns, size_t width, size_t f32_width, size_t n_tiles) {
+    a->f32 = scratch_carve(s, columns * f32_width, sizeof(float));
+    for (int kind = KERN_ACT_Q32; kind < KERN_ACT_COUNT; kind++) {
+        a->q[kind] = scratch_carve(s, columns * width, sizeof(int8_t));
+        a->d[kind] = scratch_carve(s, columns * (width / 32 + 1), sizeof(float));
+        a->bsum[kind] = scratch_carve(s, columns * (width / 16 + 1), sizeof(int16_t));
+        if (kern->tile_put) a->tiles[kind] = scratch_carve(s, n_tiles, kern_tile_bytes((kern_act_kind)kind, (int64_t)width + 255));
+    }
+}
+
 /* Lays all scratch into s; with s->base NULL only s->at is meaningful. */
 static void carve_all(forward *f, scratch *s) {
     const model_shape *m = &f->m->shape;
     const size_t n = (size_t)f->max_tokens, embd = (size_t)m->n_embd, heads = (size_t)m->n_head * (size_t)m->head_dim;
     const size_t kv = (size_t)m->n_head_kv * (size_t)m->head_dim, ff = (size_t)m->n_ff;
     const size_t columns = n > (size_t)f->max_logits ? n : (size_t)f->max_logits;
+    const size_t blocks = m->n_expert ? n * (size_t)m->n_expert_used : n; /* a token is a row of gate and up for each of its experts */
     size_t widest = embd > heads ? embd : heads;
-    if (ff > widest) widest = ff;
-    f->x = carve(s, n * embd, sizeof(float));
-    f->branch = carve(s, n * embd, sizeof(float));
-    f->q = carve(s, n * heads, sizeof(float));
-    f->k = carve(s, n * kv, sizeof(float));
-    f->v = carve(s, n * kv, sizeof(float));
-    f->attn = carve(s, n * heads, sizeof(float));
-    f->gate = carve(s, n * ff, sizeof(float));
-    f->up = carve(s, n * ff, sizeof(float));
-    f->logits = carve(s, (size_t)f->max_logits * (size_t)m->n_vocab, sizeof(float));
-    f->act.f32 = carve(s, columns * widest, sizeof(float));
-    for (int kind = KERN_ACT_Q32; kind < KERN_ACT_COUNT; kind++) {
-        f->act.q[kind] = carve(s, columns * widest, sizeof(int8_t));
-        f->act.d[kind] = carve(s, columns * (widest / 32 + 1), sizeof(float));
-        f->act.bsum[kind] = carve(s, columns * (widest / 16 + 1), sizeof(int16_t));
-        if (f->kern->tile_put)
-            f->act.tiles[kind] = carve(s, max_tiles(columns), kern_tile_bytes((kern_act_kind)kind, (int64_t)widest + 255));
-    }
-    f->token = carve(s, n, sizeof *f->token);
-    f->pos = carve(s, n, sizeof *f->pos);
-    f->run_of = carve(s, n, sizeof *f->run_of);
-    f->bad = carve(s, columns, sizeof *f->bad);
-    f->out_token = carve(s, (size_t)f->max_logits, sizeof *f->out_token);
-    f->block_run = carve(s, n + (size_t)f->max_runs, sizeof *f->block_run);
-    f->block_first = carve(s, n + (size_t)f->max_runs, sizeof *f->block_first);
-    f->worker = carve(s, (size_t)f->n_workers, sizeof *f->worker);
+    if (ff > widest && !m->n_expert) widest = ff;
+    f->x = scratch_carve(s, n * embd, sizeof(float));
+    f->branch = scratch_carve(s, n * embd, sizeof(float));
+    f->q = scratch_carve(s, n * heads, sizeof(float));
+    f->k = scratch_carve(s, n * kv, sizeof(float));
+    f->v = scratch_carve(s, n * kv, sizeof(float));
+    f->attn = scratch_carve(s, n * heads, sizeof(float));
+    f->gate = scratch_carve(s, blocks * ff, sizeof(float));
+    f->up = scratch_carve(s, blocks * ff, sizeof(float));
+    f->logits = scratch_carve(s, (size_t)f->max_logits * (size_t)m->n_vocab, sizeof(float));
+    scratch_carve_acts(s, f->kern, &f->act, columns, widest, widest, max_tiles(columns));
+    f->token = scratch_carve(s, n, sizeof *f->token);
+    f->pos = scratch_carve(s, n, sizeof *f->pos);
+    f->run_of = scratch_carve(s, n, sizeof *f->run_of);
+    f->bad = scratch_carve(s, columns, sizeof *f->bad);
+    f->out_token = scratch_carve(s, (size_t)f->max_logits, sizeof *f->out_token);
+    f->block_run = scratch_carve(s, n + (size_t)f->max_runs, sizeof *f->block_run);
+    f->block_first = scratch_carve(s, n + (size_t)f->max_runs, sizeof *f->block_first);
+    f->worker = scratch_carve(s, (size_t)f->n_workers, sizeof *f->worker);
+    if (m->n_expert) experts_carve(f, s);
     for (int i = 0; i < f->n_workers; i++) {
         attn_scratch w = {0};
-        w.scores = carve(s, QUERIES_A_BLOCK * score_stride(f), sizeof(float));
-        w.k_page = carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.k_page);
-        w.v_page = carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.v_page);
+        w.scores = scratch_carve(s, QUERIES_A_BLOCK * score_stride(f), sizeof(float));
+        w.k_page = scratch_carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.k_page);
+        w.v_page = scratch_carve(s, (size_t)f->max_pos / KERN_PAGE_TOKENS, sizeof *w.v_page);
         if (s->base) f->worker[i] = w;
     }
 }

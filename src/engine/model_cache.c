@@ -1,6 +1,7 @@
 /* The weights cache: packed weights as a file that any number of processes map read-only and share.
  *
- * DIR/SHA256.LAYOUT.gavel-weights, where SHA256 is that of the model file and LAYOUT is KERN_PACK_LAYOUT.  Little-endian:
+ * DIR/SHA256[.MIX].LAYOUT.gavel-weights, where SHA256 is that of the model file (of a folder: lm_local.c), MIX what it is quantised to while
+ * loading, and LAYOUT KERN_PACK_LAYOUT.  Little-endian:
  *
  *     4,096 bytes  header (struct header, then zeros)
  *     the packed memory of the model, as model_load.c makes it
@@ -111,7 +112,7 @@ static header expected_header(const model *m) {
     memcpy(h.magic, magic, sizeof h.magic);
     h.version = CACHE_VERSION;
     h.layout = KERN_PACK_LAYOUT;
-    h.model = gguf_map(m->file)->id;
+    if (!tensors_identity(m->file, &h.model)) memset(&h.model, 0, sizeof h.model);
     h.n_parts = m->n_parts;
     h.n_bytes = m->packed_bytes;
     digest_parts(m, h.parts_sha256);
@@ -153,16 +154,17 @@ static bool is_file(const char *path) {
     return lstat(path, &st) == 0 && S_ISREG(st.st_mode); /* opening a pipe would wait for a writer */
 }
 
-static bool has_identity(const char *path, const file_id *id) {
+static bool has_identity(const char *path, const header *want) {
     header h;
     FILE *f = is_file(path) ? fopen(path, "rbe") : NULL;
-    const bool is = f && fread(&h, sizeof h, 1, f) == 1 && is_header(&h) && memcmp(&h.model, id, sizeof *id) == 0;
+    const bool is = f && fread(&h, sizeof h, 1, f) == 1 && is_header(&h) && memcmp(&h.model, &want->model, sizeof h.model) == 0 &&
+                    memcmp(h.parts_sha256, want->parts_sha256, sizeof h.parts_sha256) == 0; /* another mix has other parts */
     if (f) fclose(f);
     return is;
 }
 
-/* A file in dir that was made from the model file with this identity: its path. */
-static bool find_by_identity(const char *dir, const file_id *id, buf *path) {
+/* A file in dir that was made from the model with this identity, and of these matrices: its path. */
+static bool find_by_identity(const char *dir, const header *want, buf *path) {
     DIR *d = opendir(dir);
     bool found = false;
     int n = 0;
@@ -171,15 +173,16 @@ static bool find_by_identity(const char *dir, const file_id *id, buf *path) {
         n++;
         buf_clear(path);
         buf_printf(path, "%s/%s", dir, e->d_name);
-        found = has_identity(path->p, id);
+        found = has_identity(path->p, want);
     }
     if (d) closedir(d);
     return found;
 }
 
-static void path_by_content(const model_load_options *o, buf *path) {
+static void path_by_content(const model *m, const model_load_options *o, buf *path) {
     buf_clear(path);
-    buf_printf(path, "%s/%s.%d" CACHE_SUFFIX, o->cache_dir, o->sha256(o->sha256_of), KERN_PACK_LAYOUT);
+    buf_printf(path, "%s/%s%s%s.%d" CACHE_SUFFIX, o->cache_dir, o->sha256(o->sha256_of), m->mix ? "." : "", m->mix ? m->mix->name : "",
+               KERN_PACK_LAYOUT);
 }
 
 static bool use_file(model *m, const char *path, const char *sha256_hex_text, pool *threads) {
@@ -198,12 +201,13 @@ static bool use_file(model *m, const char *path, const char *sha256_hex_text, po
 
 bool model_cache_load(model *m, const model_load_options *o) {
     buf same = {0}, named = {0};
-    const file_map *map = gguf_map(m->file);
+    file_id id;
     bool hit = false;
-    if (map) {
-        const bool found = find_by_identity(o->cache_dir, &map->id, &same);
+    if (tensors_identity(m->file, &id)) {
+        const header want = expected_header(m);
+        const bool found = find_by_identity(o->cache_dir, &want, &same);
         hit = found && use_file(m, same.p, NULL, o->threads);
-        if (!hit) path_by_content(o, &named);
+        if (!hit) path_by_content(m, o, &named);
         if (!hit && !(found && sv_eq(buf_view(&same), buf_view(&named))) && is_file(named.p))
             hit = use_file(m, named.p, o->sha256(o->sha256_of), o->threads);
     }
@@ -232,8 +236,9 @@ void model_cache_store(const model *m, const model_load_options *o) {
     gv_err err = GV_ERR_INIT;
     buf path = {0};
     const int64_t start = clock_mono_us();
-    if (!gguf_map(m->file)) return;
-    path_by_content(o, &path);
+    file_id id;
+    if (!tensors_identity(m->file, &id)) return;
+    path_by_content(m, o, &path);
     if (mkdir(o->cache_dir, 0777) != 0 && errno != EEXIST) gv_fail_errno(&err, "cannot create %s", o->cache_dir);
     if (err.code || !write_file(m, o, path.p, &err))
         log_msg(LOG_WARN, "weights are not cached: %s", err.msg);

@@ -8,7 +8,7 @@ typedef struct model_arch {
     const char *name; /* general.architecture */
     /* Fills what differs from the shared keys: rope kind, and refuses settings that are not computed. */
     bool (*shape)(const gguf *g, model_shape *s, gv_err *err);
-    bool qkv_bias_required, qkv_bias_allowed;
+    bool qkv_bias_required, qkv_bias_allowed, experts_allowed;
 } model_arch;
 
 extern const model_arch model_arch_llama, model_arch_qwen2;

@@ -280,6 +280,8 @@ static void set_options(http_call *c) {
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 256L << 10);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "gavel/" GAVEL_VERSION);
+    /* on a connection that was used before, libcurl itself sends again what got no reply */
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, c->q.retry == HTTP_RETRY_NEVER ? 1L : 0L);
     if (o->ca_file) curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, c);

@@ -171,6 +171,7 @@ static bool take_answer(run *r, const lm_result *a, gv_err *err) {
         break;
     case LM_TOO_LONG: g.status = JUDGMENT_TOO_LONG; break;
     case LM_BAD_INPUT: g.status = JUDGMENT_BAD_INPUT; break;
+    case LM_REFUSED: g.status = JUDGMENT_REFUSED; break;
     case LM_CANCELLED: keep = false; break;
     default: g.status = JUDGMENT_ERROR; break;
     }
@@ -334,6 +335,7 @@ done:
 /* Standard input is copied beside the journal, because it is read three times; the journal's lock keeps others from replacing the copy. */
 static bool open_input(run *r, gv_err *err) {
     r->rows = r->spec->rows;
+    r->rows.types = rows_writer_is_typed(r->spec->out);
     r->input_path = r->spec->input;
     if (strcmp(r->spec->input, "-") == 0) {
         buf_printf(&r->spool_path, "%s.stdin", r->journal_path.p);
@@ -395,9 +397,15 @@ static void make_slots(run *r, uint64_t n_rows) {
     r->start_us = r->synced_us = clock_mono_us();
 }
 
+static bool check_parser(const run *r, gv_err *err) {
+    return r->spec->parser != PARSE_CONSTRAINED || r->caps->constrained ||
+           gv_fail(err, GV_USAGE, -1, "--verdict constrained: %s cannot make answers end in a verdict; use lenient, robust or strict",
+                   r->caps->model_name);
+}
+
 static bool start(run *r, gv_err *err) {
     run_journal_path(r->spec->out, &r->journal_path);
-    if (!rows_writer_check(r->spec->out, err) || stopped(r, err) || !lock_journal(r, err)) return false;
+    if (!check_parser(r, err) || !rows_writer_check(r->spec->out, err) || stopped(r, err) || !lock_journal(r, err)) return false;
     if (!open_input(r, err) || stopped(r, err) || (r->spec->fresh && !start_anew(r, err)) || !compare_settings(r, err)) return false;
     make_slots(r, r->input.n_selected);
     return true;

@@ -37,6 +37,27 @@ run_columns run_columns_make(const run_spec *spec, arena *a) {
     return c;
 }
 
+/* Types do not depend on the answers, so that a column of nulls has the type of any other. */
+bool run_column_type(const run_spec *spec, const run_column *c, schema *s, gv_err *err) {
+    const bool absolute = spec->prompt.mode == JUDGE_ABSOLUTE;
+    schema_field *f = schema_add(s, c->name, err);
+    if (!f) return false;
+    schema_type *t = &f->type;
+    if (run_n_samples(spec) > 1 && c->kind <= COLUMN_EXPECTED && !(t = schema_make_list(s, t, err))) return false;
+    switch (c->kind) {
+    case COLUMN_RESULT:
+    case COLUMN_MODE: t->kind = absolute ? TYPE_INT64 : TYPE_STRING; break;
+    case COLUMN_COUNT: t->kind = TYPE_INT64; break;
+    case COLUMN_EXPECTED:
+    case COLUMN_MEAN:
+    case COLUMN_SPREAD:
+    case COLUMN_SHARE_A:
+    case COLUMN_EXPECTED_MEAN: t->kind = TYPE_FLOAT64; break;
+    default: t->kind = TYPE_STRING; break;
+    }
+    return true;
+}
+
 bool run_columns_has(const run_columns *c, sv name) {
     for (size_t i = 0; i < c->n; i++)
         if (sv_eq(c->v[i].name, name)) return true;

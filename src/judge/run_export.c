@@ -8,7 +8,7 @@
 enum { MAX_FIELDS = 25, MAX_CELLS = 96 };
 
 typedef struct export {
-    bool all, expected, several; /* several judgments a row: rubric and sample are told */
+    bool all, expected, relative, several; /* several judgments a row: rubric and sample are told */
     sv model_name;
     rows_cell run[MAX_CELLS]; /* cells that are the same in every row */
     size_t n_run;
@@ -143,6 +143,9 @@ static bool read_run(export *x, journal *j, gv_err *err) {
         put_setting(x, sv_of(metas[i]), raw);
     }
     buf_clear(&text);
+    ok = ok && journal_get_meta(j, "mode", &found, &text, err);
+    x->relative = found && sv_is(buf_view(&text), judge_mode_name(JUDGE_RELATIVE));
+    buf_clear(&text);
     ok = ok && run_has_several(j, &x->several, err) && journal_get_meta(j, "settings", &found, &text, err) &&
          run_check_found(j, "settings", found, err) && (!found || put_settings(x, buf_view(&text), err));
     buf_fini(&text);
@@ -151,13 +154,42 @@ static bool read_run(export *x, journal *j, gv_err *err) {
 
 /* ---- the table ---- */
 
-static rows_writer *open_writer(const export *x, const char *out, arena *a, gv_err *err) {
+/* The column of a cell.  The types of the record's fields are fixed; a setting has the type of its one value. */
+static bool add_column(const export *x, const rows_cell *cell, schema *s, gv_err *err) {
+    static const char *const integers[] = {"row",           "sample",  "attempt",    "prompt_tokens", "cached_tokens",
+                                           "output_tokens", "wait_us", "prefill_us", "decode_us"};
+    schema_field *f = schema_add(s, cell->name, err);
+    if (!f) return false;
+    schema_type *t = &f->type;
+    for (size_t i = 0; i < x->n_run; i++)
+        if (cell->name.p == x->run[i].name.p) {
+            json_doc *d = json_parse(cell->raw, err);
+            const bool ok = d && schema_see_value(s, t, json_root(d), cell->name, 0, err);
+            json_free(d);
+            return ok;
+        }
+    if (sv_is(cell->name, "choice_logprobs") && !(t = schema_make_list(s, t, err))) return false;
+    t->kind = TYPE_STRING;
+    for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++)
+        if (sv_is(cell->name, integers[i])) t->kind = TYPE_INT64;
+    if (sv_is(cell->name, "seed")) t->kind = TYPE_UINT64;
+    if (sv_is(cell->name, "forced")) t->kind = TYPE_BOOL;
+    if (sv_is(cell->name, "result") && !x->relative) t->kind = TYPE_INT64;
+    if (sv_is(cell->name, "expected_score") || sv_is(cell->name, "choice_logprobs")) t->kind = TYPE_FLOAT64;
+    return true;
+}
+
+static rows_writer *open_writer(export *x, const char *out, arena *a, gv_err *err) {
     const judgment none = {0};
     rows_cell cells[MAX_CELLS];
-    sv columns[MAX_CELLS];
+    schema columns;
+    schema_init(&columns);
     const size_t n = row_cells(x, &none, a, cells);
-    for (size_t i = 0; i < n; i++) columns[i] = cells[i].name;
-    return rows_writer_open(out, columns, n, err);
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) ok = add_column(x, &cells[i], &columns, err);
+    rows_writer *w = ok ? rows_writer_open_typed(out, &columns, err) : NULL;
+    schema_fini(&columns);
+    return w;
 }
 
 static bool write_all(const export *x, journal *j, rows_writer *w, arena *a, uint64_t *n_rows, gv_err *err) {

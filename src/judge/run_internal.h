@@ -73,6 +73,8 @@ typedef struct run_columns {
 /* In output order, in a. */
 run_columns run_columns_make(const run_spec *spec, arena *a);
 bool run_columns_has(const run_columns *c, sv name);
+/* Adds the column with its type, which follows from the settings alone. */
+bool run_column_type(const run_spec *spec, const run_column *c, schema *s, gv_err *err) GV_MUST_USE;
 /* The cell of one column; g are all samples of its rubric. */
 sv run_column_cell(const run_column *c, const judgment *g, uint32_t n, sv model_name, arena *a);
 

@@ -14,6 +14,33 @@ const char *run_mapped(const run_spec *spec, const char *name) {
     return name;
 }
 
+/* ---- columns of the table ---- */
+
+static bool add_input_column(schema *out, const rows_summary *input, sv name, gv_err *err) {
+    const schema_field *typed = schema_find(&input->types, name); /* absent when no type is needed, or all rows are bad */
+    schema_field *f = schema_add(out, name, err);
+    return f && (!typed || schema_copy_type(out, &f->type, &typed->type, err));
+}
+
+static bool add_kept_column(const run_spec *spec, const rows_summary *input, const run_columns *outputs, sv name, schema *out,
+                            gv_err *err) {
+    for (size_t i = 0; i < outputs->n; i++)
+        if (sv_eq(outputs->v[i].name, name)) return run_column_type(spec, &outputs->v[i], out, err);
+    return add_input_column(out, input, name, err);
+}
+
+/* Names, order and types of the table's columns. */
+static bool output_columns(const run_spec *spec, const rows_summary *input, const run_columns *outputs, schema *out, gv_err *err) {
+    for (size_t i = 0; i < spec->n_keep; i++)
+        if (!add_kept_column(spec, input, outputs, sv_of(spec->keep[i]), out, err)) return false;
+    if (spec->keep) return true;
+    for (size_t i = 0; i < input->n_columns; i++)
+        if (!run_columns_has(outputs, input->columns[i]) && !add_input_column(out, input, input->columns[i], err)) return false;
+    for (size_t i = 0; i < outputs->n; i++)
+        if (!run_column_type(spec, &outputs->v[i], out, err)) return false;
+    return true;
+}
+
 /* ---- checks before the run ---- */
 
 typedef struct column_check {
@@ -96,7 +123,11 @@ bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *
     arena a;
     arena_init(&a);
     column_check c = {spec, input, run_columns_make(spec, &a)};
-    const bool ok = run_check_rubrics(spec, err) && check_columns(&c, err);
+    schema columns;
+    schema_init(&columns);
+    const bool ok = run_check_rubrics(spec, err) && check_columns(&c, err) && output_columns(spec, input, &c.outputs, &columns, err) &&
+                    (!spec->out || rows_writer_check_types(spec->out, &columns, err));
+    schema_fini(&columns);
     arena_fini(&a);
     return ok;
 }
@@ -196,18 +227,11 @@ static bool row_cells(table *t, const row *r, rows_cell *cells, size_t *n_cells,
 }
 
 static rows_writer *open_writer(const table *t, const rows_summary *input, gv_err *err) {
-    const run_spec *spec = t->spec;
-    sv *columns = gv_xcalloc(input->n_columns + t->outputs.n + spec->n_keep + 1, sizeof *columns);
-    size_t n = 0;
-    if (spec->keep) {
-        for (size_t i = 0; i < spec->n_keep; i++) columns[n++] = sv_of(spec->keep[i]);
-    } else {
-        for (size_t i = 0; i < input->n_columns; i++)
-            if (!run_columns_has(&t->outputs, input->columns[i])) columns[n++] = input->columns[i];
-        for (size_t i = 0; i < t->outputs.n; i++) columns[n++] = t->outputs.v[i].name;
-    }
-    rows_writer *w = rows_writer_open(spec->out, columns, n, err);
-    free(columns);
+    schema columns;
+    schema_init(&columns);
+    rows_writer *w =
+        output_columns(t->spec, input, &t->outputs, &columns, err) ? rows_writer_open_typed(t->spec->out, &columns, err) : NULL;
+    schema_fini(&columns);
     return w;
 }
 

@@ -129,6 +129,8 @@ static bool read_judging(verify *v, const json_value *settings, gv_err *err) {
     s->expected_score = expected && strcmp(expected, "yes") == 0;
     is = numerics ? strstr(numerics, "kv=") : NULL;
     v->needs.kv = is && strncmp(is, "kv=f32", 6) == 0 ? "f32" : "f16";
+    is = numerics ? strchr(numerics, '(') : NULL;
+    if (is) v->needs.weights = arena_dup(&v->a, is + 1, strcspn(is + 1, ")"));
     return true;
 }
 

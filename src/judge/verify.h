@@ -16,6 +16,7 @@ void verify_close(verify *v);
 typedef struct verify_needs {
     const char *model_path, *chat_template; /* as they were; chat_template NULL: the model's own */
     const char *kv;                         /* "f16" or "f32" */
+    const char *weights;                    /* what the weights were quantised to while loading, or NULL */
     int64_t ctx;
 } verify_needs;
 const verify_needs *verify_get_needs(const verify *v);

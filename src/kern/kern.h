@@ -100,9 +100,20 @@ typedef enum kern_rope_kind {
 
 #define KERN_MAX_ROT 512 /* largest n_rot */
 
-/* cos and sin tables [n_pos][n_rot/2] of positions first, first + 1, ...; inv_freq f32 = 1 / theta^(2i/n_rot) rounded as transformers does, divided by divisor[i] if given
- * (rope_freqs.weight), angle f32 = pos * inv_freq, sine and cosine in double by our own functions (no libm), rounded to f32. */
-void kern_rope_table(float theta, int n_rot, const float *divisor, int64_t first, int64_t n_pos, float *cos_out, float *sin_out);
+/* YaRN as transformers computes it (rope_scaling of a config, rope.scaling.* of a GGUF). */
+typedef struct kern_yarn {
+    float factor, original_ctx, beta_fast, beta_slow;
+    bool keep_fractions; /* "truncate": false */
+} kern_yarn;
+
+/* inv_freq[n_rot/2] = 1 / theta^(2i/n_rot) rounded as transformers does, divided by divisor[i] if given (rope_freqs.weight, linear scaling);
+ * with yarn: scaled by it instead. */
+void kern_rope_frequencies(float theta, int n_rot, const float *divisor, const kern_yarn *yarn, float *inv_freq);
+/* By which cos and sin are multiplied with YaRN, if the model does not say: mscale and mscale_all_dim are 0 where a config has none. */
+float kern_yarn_attention(float factor, float mscale, float mscale_all_dim);
+/* cos and sin tables [n_pos][n_rot/2] of positions first, first + 1, ...: angle f32 = pos * inv_freq, sine and cosine in double by our own
+ * functions (no libm), rounded to f32, times attention (1 without YaRN). */
+void kern_rope_table(const float *inv_freq, int n_rot, float attention, int64_t first, int64_t n_pos, float *cos_out, float *sin_out);
 /* llama3 scaling given as config values instead of rope_freqs: fills divisor[n_rot/2]. */
 void kern_rope_llama3_divisors(float theta, int n_rot, float factor, float low_freq_factor, float high_freq_factor, float original_ctx,
                                float *divisor);
@@ -144,6 +155,7 @@ typedef struct kern_ops {
     /* y = x * (1/sqrt(mean(x^2) + eps)) * weight; x, y [n] (may be the same). */
     void (*rmsnorm)(const float *x, const float *weight, float eps, int64_t n, float *y);
     void (*add)(float *y, const float *x, int64_t n);          /* y += x */
+    void (*scale_add)(float *y, float w, const float *x, int64_t n); /* y = fma(w, x, y) */
     void (*silu_mul)(float *gate, const float *up, int64_t n); /* gate = gate/(1+exp(-gate)) * up */
     /* Rotates n_heads heads of head_dim floats in place; the first n_rot of each. cos, sin: the position's row of the tables. */
     void (*rope)(float *x, int n_heads, int head_dim, int n_rot, kern_rope_kind kind, const float *cos, const float *sin);

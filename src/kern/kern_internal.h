@@ -27,6 +27,7 @@ typedef struct kern_product_ops {
 typedef struct kern_vector_ops {
     void (*rmsnorm)(const float *x, const float *weight, float eps, int64_t n, float *y);
     void (*add)(float *y, const float *x, int64_t n);
+    void (*scale_add)(float *y, float w, const float *x, int64_t n);
     void (*silu_mul)(float *gate, const float *up, int64_t n);
     void (*rope)(float *x, int n_heads, int head_dim, int n_rot, kern_rope_kind kind, const float *cos, const float *sin);
     void (*kv_put)(kern_kv_type type, int head_dim, int slot, const float *k, const float *v, void *k_page, void *v_page);

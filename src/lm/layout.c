@@ -70,8 +70,8 @@ static bool probe_system(layout *l, gv_err *err) {
 layout *layout_open(const tok *t, const char *choice, gv_err *err) {
     layout *l = gv_xcalloc(1, sizeof *l);
     l->t = t;
-    if (tok_bos(t) >= 0) l->bos = tok_piece(t, tok_bos(t));
-    if (tok_eos(t) >= 0) l->eos = tok_piece(t, tok_eos(t));
+    if (t && tok_bos(t) >= 0) l->bos = tok_piece(t, tok_bos(t));
+    if (t && tok_eos(t) >= 0) l->eos = tok_piece(t, tok_eos(t));
     if (choice && strcmp(choice, "none") == 0) {
         l->merges_system = true;
         return l;

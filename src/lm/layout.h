@@ -11,7 +11,8 @@
 
 typedef struct layout layout;
 
-/* choice: NULL = the model's own (GV_USAGE if it has none), "none", a built-in name, or a file.  t is borrowed. */
+/* choice: NULL = the model's own (GV_USAGE if it has none), "none", a built-in name, or a file.  t is borrowed; NULL
+ * for a server's model: then the text has no BOS or EOS, and there is no encoding. */
 layout *layout_open(const tok *t, const char *choice, gv_err *err) GV_MUST_USE;
 void layout_free(layout *l);
 /* Text and segments into *out (zeroed or used before; free with tmpl_output_fini). */

@@ -3,17 +3,13 @@
 
 lm *lm_open(const lm_options *o, gv_err *err) {
     if (!o->model) {
-        gv_fail(err, GV_USAGE, -1, "no model given (--model FILE.gguf)");
+        gv_fail(err, GV_USAGE, -1, "no model given (--model FILE.gguf or FOLDER)");
         return NULL;
     }
 #ifdef GAVEL_TESTING
     if (strcmp(o->model, "mock") == 0 || strncmp(o->model, "mock:", 5) == 0) return lm_mock_open(o, err);
 #endif
-    if (strncmp(o->model, "http://", 7) == 0 || strncmp(o->model, "https://", 8) == 0) {
-        gv_fail(err, GV_UNSUPPORTED, -1, "--model %s: servers are not supported by this version; give a GGUF file", o->model);
-        return NULL;
-    }
-    return lm_local_open(o, err);
+    return lm_is_remote(o->model) ? lm_remote_open(o, err) : lm_local_open(o, err);
 }
 
 bool lm_render(lm *m, const lm_message *messages, size_t n, buf *out, gv_err *err) {

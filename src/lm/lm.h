@@ -1,7 +1,6 @@
 /* The seam between judging and language models: submit requests, poll results, cancel.
  *
- * Behind it: lm_local (our engine), lm_mock (tests); lm_remote (OpenAI-compatible servers) comes behind the same interface.  One thread
- * owns an lm.  Requests are answered in any order, each exactly once; a failure of one never touches another.  Results do not depend on
+ * Behind it: lm_local (our engine), lm_remote (an OpenAI-compatible server), lm_mock (tests).  One thread owns an lm.  Requests are answered in any order, each exactly once; a failure of one never touches another.  Results do not depend on
  * what else is in flight (local: bit-exact, ARCHITECTURE.md canonical-1). */
 #ifndef GAVEL_LM_LM_H
 #define GAVEL_LM_LM_H
@@ -9,6 +8,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+
+#include <signal.h>
 
 typedef struct lm lm;
 
@@ -59,13 +60,13 @@ typedef struct lm_request {
     bool ignore_eog;           /* measurements: always max_tokens tokens */
 } lm_request;
 
-typedef enum lm_finish { LM_STOP, LM_LENGTH, LM_CANCELLED, LM_TOO_LONG, LM_BAD_INPUT, LM_ERROR } lm_finish;
+typedef enum lm_finish { LM_STOP, LM_LENGTH, LM_CANCELLED, LM_TOO_LONG, LM_BAD_INPUT, LM_REFUSED, LM_ERROR } lm_finish;
 
 typedef struct lm_result {
     uint64_t id;
     lm_finish finish;
     sv text;    /* raw answer, special tokens not shown; any bytes the model made, valid UTF-8 (U+FFFD) */
-    sv message; /* why, for LM_TOO_LONG, LM_BAD_INPUT and LM_ERROR */
+    sv message; /* why, for LM_TOO_LONG, LM_BAD_INPUT, LM_REFUSED and LM_ERROR */
     int64_t prompt_tokens, cached_tokens, output_tokens;
     int choice;                /* index of the constrained choice, -1 without one */
     bool forced;               /* the trigger was forced, not written by the model */
@@ -97,8 +98,10 @@ lm_stats lm_get_stats(const lm *m);
 
 /* Options for lm_open; zero = default. */
 typedef struct lm_options {
-    const char *model;         /* path of a GGUF; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *model;         /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *weights;       /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
     const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
+    const char *own_template;  /* built-in name that stands for the model's own if it has none, or NULL */
     const char *kernels;       /* "ref" ...; NULL = best */
     const char *kv;            /* "f16" (default) or "f32" */
     int64_t threads;           /* 0 = all usable CPUs */
@@ -108,7 +111,11 @@ typedef struct lm_options {
     const char *weights_cache; /* folder for packed weights (engine/model_cache.c); NULL = none */
     int64_t prompt_chunk;      /* prompt tokens of one sequence a step, 0 = default; results do not depend on it */
     bool no_prefix_cache;
+    const char *api_key;               /* servers: sent as a bearer token; NULL = $GAVEL_API_KEY, else $OPENAI_API_KEY */
+    const volatile sig_atomic_t *stop; /* servers: waits end with GV_INTERRUPTED when it is set; NULL = never */
 } lm_options;
 lm *lm_open(const lm_options *o, gv_err *err) GV_MUST_USE;
+/* Is it the address of a server?  Those do not constrain answers. */
+bool lm_is_remote(const char *model);
 
 #endif

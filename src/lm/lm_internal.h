@@ -21,6 +21,7 @@ struct lm {
 };
 
 lm *lm_local_open(const lm_options *o, gv_err *err) GV_MUST_USE;
+lm *lm_remote_open(const lm_options *o, gv_err *err) GV_MUST_USE;
 #ifdef GAVEL_TESTING
 lm *lm_mock_open(const lm_options *o, gv_err *err) GV_MUST_USE;
 #endif

@@ -23,7 +23,7 @@ typedef struct lm_local {
     tok *t;
     layout *chat;
     model *m;
-    digest_job *digest; /* of the model file */
+    digest_job *digest; /* of the model */
     engine *e;
     lm_caps caps;
     char numerics[160], name[256];
@@ -60,7 +60,7 @@ static int64_t fixed_bytes(const lm_local *l, const engine_options *e) {
     const model *m = l->m;
     engine_options without_pages = *e;
     without_pages.n_pages = 0;
-    const size_t embedding = m->embedding ? m->embedding->n_bytes : 0, rope = (size_t)e->max_ctx * (size_t)m->shape.n_rot * sizeof(float);
+    const size_t embedding = model_mapped_bytes(m), rope = (size_t)e->max_ctx * (size_t)m->shape.n_rot * sizeof(float);
     const size_t requests = REQUESTS_A_SEQUENCE * (size_t)e->max_batch * engine_request_bytes(e->max_ctx);
     return (int64_t)(m->packed_bytes + embedding + rope + (size_t)m->shape.n_vocab * TOKENIZER_BYTES_A_TOKEN +
                      engine_bytes(m, &without_pages, pool_threads(l->threads)) + requests + PROGRAM_BYTES);
@@ -113,25 +113,41 @@ static bool load_model(lm_local *l, const lm_options *o, const engine_options *e
     const model *m = l->m;
     const double seconds = (double)m->pack_us * 1e-6;
     log_msg(LOG_INFO, "%s: %zu MiB of weights %s in %.2f s (%.1f GB/s), ready in %.2f s", o->model, m->packed_bytes >> 20,
-            m->cached.p ? "from the cache, checked" : "repacked", seconds, (double)m->packed_bytes * 1e-9 / (seconds > 0 ? seconds : 1e-6),
-            (double)m->load_us * 1e-6);
+            m->cached.p ? "from the cache, checked"
+            : m->mix    ? "quantised"
+                        : "repacked",
+            seconds, (double)m->packed_bytes * 1e-9 / (seconds > 0 ? seconds : 1e-6), (double)m->load_us * 1e-6);
     return true;
+}
+
+/* A GGUF's own digest; of a folder that of `sha256sum config.json *.safetensors`. */
+static digest_job *start_digest(const tensors *file) {
+    const size_t n = tensors_n_files(file);
+    if (!tensors_is_folder(file)) return digest_start(tensors_file_map(file, 0));
+    digest_file *list = gv_xcalloc(n, sizeof *list);
+    for (size_t i = 0; i < n; i++) list[i] = (digest_file){tensors_file_name(file, i), tensors_file_map(file, i)};
+    digest_job *j = digest_start_list(list, n);
+    free(list);
+    return j;
 }
 
 /* Tokenizer, layout and bound model: what fails, fails before gigabytes are packed.  Hashing begins here, so that it goes on beside all the rest. */
 static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
-    gguf *g = gguf_open(o->model, err);
-    if (!g) return false;
-    l->t = tok_from_gguf(g, err);
+    const quant_mix *mix = o->weights ? quant_mix_by_name(o->weights, err) : NULL;
+    if (o->weights && !mix) return gv_context(err, "--weights");
+    tensors *file = tensors_open(o->model, err);
+    if (!file) return false;
+    l->t = tok_from_tensors(file, err);
     if (!l->t) {
         gv_context(err, "%s", o->model);
-        gguf_close(g);
+        tensors_close(file);
         return false;
     }
-    l->m = model_bind(g, o->ctx, err);
+    l->m = model_bind(file, mix, o->ctx, err);
     if (!l->m) return false;
-    l->digest = digest_start(gguf_map(l->m->file));
-    l->chat = layout_open(l->t, o->chat_template, err);
+    l->digest = start_digest(l->m->file);
+    const bool none = !o->chat_template && o->own_template && tok_chat_template(l->t).n == 0;
+    l->chat = layout_open(l->t, none ? o->own_template : o->chat_template, err);
     return l->chat != NULL;
 }
 
@@ -405,7 +421,8 @@ static void name_model(lm_local *l, const char *path) {
     sv name = {0};
     bool found = false;
     gv_err ignored = GV_ERR_INIT;
-    if (gguf_get_string(l->m->file, "general.name", &name, &found, &ignored) && found && name.n > 0 && utf8_invalid_at(name) == SIZE_MAX) {
+    if (gguf_get_string(tensors_keys(l->m->file), "general.name", &name, &found, &ignored) && found && name.n > 0 &&
+        utf8_invalid_at(name) == SIZE_MAX) {
         snprintf(l->name, sizeof l->name, SV_FMT, SV_ARG(name));
         return;
     }

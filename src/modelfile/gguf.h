@@ -11,15 +11,17 @@
 #include "base/file.h"
 #include "base/str.h"
 
-/* A borrowed tensor: valid while its file is open.  Shape in GGUF order: ne[0] is the contiguous dimension (columns of a weight
- * matrix, i.e. its input width); ne[i] = 1 for i >= n_dims.  data holds n_bytes in file layout. */
+/* A borrowed tensor of any file, GGUF or safetensors: valid while its file is open.  Shape in GGUF order: ne[0] is the contiguous dimension
+ * (columns of a weight matrix, i.e. its input width); ne[i] = 1 for i >= n_dims.  data holds n_bytes in file layout.  rope_heads: see
+ * tensor_row in tensors.h; 0 in every GGUF. */
 typedef struct tensor_view {
-    const char *name; /* NUL-terminated, < 64 bytes */
+    const char *name; /* NUL-terminated; < 64 bytes in a GGUF */
     dtype type;
     uint32_t n_dims;
     int64_t ne[4];
     const uint8_t *data;
     size_t n_bytes;
+    uint32_t rope_heads; /* above 0: rows are stored in another order than they are numbered */
 } tensor_view;
 
 typedef enum gguf_type { /* GGUF metadata value types */
@@ -107,7 +109,7 @@ static inline int32_t gguf_array_i32(const gguf_array *a, uint64_t i) {
 /* One line per key, "key = value" (arrays as "[type x n]", long strings cut), for `gavel inspect`. */
 void gguf_print_key(const gguf *g, size_t i, buf *out);
 
-/* Writer: collects keys and borrowed tensors, then writes v3 through file_writer.  Used by tests now, by quantise and merge later. */
+/* Writer: collects keys and tensors, then writes v3 through file_writer, whole or as a stream. */
 /* Keys and tensors are written in the order given; a bad or repeated key or tensor is remembered and reported by the write.  The key
  * general.alignment (u32), given or copied, sets the alignment of the tensors; without it they are aligned to 32 bytes. */
 typedef struct gguf_out gguf_out;
@@ -122,9 +124,14 @@ void gguf_out_f32s(gguf_out *o, const char *key, const float *v, size_t n);
 void gguf_out_i32s(gguf_out *o, const char *key, const int32_t *v, size_t n);
 /* Copies the key of another file as it is. */
 void gguf_out_copy_key(gguf_out *o, const gguf *from, size_t i);
-/* data is borrowed until gguf_out_write; the name is copied. n_bytes must be what type and shape say. */
+/* data is borrowed until gguf_out_write, or NULL for a stream; the name is copied. n_bytes must be what type and shape say. */
 void gguf_out_tensor(gguf_out *o, const tensor_view *t);
 bool gguf_out_write(gguf_out *o, const char *path, gv_err *err) GV_MUST_USE;
+/* A file whose tensors are made while it is written: begin, then put the bytes of all tensors in order, in pieces that end where a tensor ends,
+ * then finish, which replaces PATH.  After a failure, or without finish, gguf_out_free leaves PATH as it was. */
+bool gguf_out_begin(gguf_out *o, const char *path, gv_err *err) GV_MUST_USE;
+bool gguf_out_put(gguf_out *o, const void *p, size_t n, gv_err *err) GV_MUST_USE;
+bool gguf_out_finish(gguf_out *o, gv_err *err) GV_MUST_USE;
 /* The whole file as bytes (small files: tests and fuzz corpora). */
 bool gguf_out_bytes(gguf_out *o, buf *out, gv_err *err) GV_MUST_USE;
 

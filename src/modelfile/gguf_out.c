@@ -1,4 +1,4 @@
-/* GGUF writer: collects keys and borrowed tensors, then writes version 3.
+/* GGUF writer: collects keys and tensors, then writes version 3: borrowed tensors at once, or bytes as they are made (gguf_out_begin, _put, _finish).
  *
  * Keys are serialised as they come (o->kv holds exactly their bytes in the file); tensors stay borrowed until the write.  The first bad
  * or repeated key or tensor is remembered and reported by the write, so callers need no check at each key.  What is written is
@@ -21,6 +21,10 @@ struct gguf_out {
     size_t n_tensors, cap_tensors;
     uint32_t alignment;
     gv_err err; /* of the first bad call */
+    /* between gguf_out_begin and gguf_out_finish */
+    file_writer file;
+    size_t at; /* the tensor whose bytes come next, and how many of them are written */
+    size_t at_bytes;
 };
 
 gguf_out *gguf_out_new(void) {
@@ -32,6 +36,7 @@ gguf_out *gguf_out_new(void) {
 
 void gguf_out_free(gguf_out *o) {
     if (!o) return;
+    file_writer_abandon(&o->file);
     for (size_t i = 0; i < o->n_tensors; i++) free((char *)(uintptr_t)o->tensors[i].name);
     free(o->tensors);
     free(o->keys);
@@ -193,7 +198,8 @@ static bool put_padding(const sink *to, size_t n, gv_err *err) {
     return put(to, zeros, n, err);
 }
 
-static bool write_all(const gguf_out *o, const sink *to, gv_err *err) {
+/* Everything before the first tensor's bytes. */
+static bool put_head(const gguf_out *o, const sink *to, gv_err *err) {
     buf head = {0};
     put_u32(&head, GGUF_MAGIC);
     put_u32(&head, 3);
@@ -212,23 +218,52 @@ static bool write_all(const gguf_out *o, const sink *to, gv_err *err) {
     }
     bool ok = put(to, head.p, head.n, err);
     if (ok && o->n_tensors) ok = put_padding(to, padding(o, head.n), err);
-    for (size_t i = 0; ok && i < o->n_tensors; i++) {
-        const tensor_view *t = &o->tensors[i];
-        ok = put(to, t->data, t->n_bytes, err) && put_padding(to, padding(o, t->n_bytes), err);
-    }
     buf_fini(&head);
     return ok;
 }
 
-bool gguf_out_write(gguf_out *o, const char *path, gv_err *err) {
-    file_writer w = {0};
+/* Borrowed tensors, all with data. */
+static bool put_tensors(const gguf_out *o, const sink *to, gv_err *err) {
+    for (size_t i = 0; i < o->n_tensors; i++) {
+        const tensor_view *t = &o->tensors[i];
+        if (!t->data) return gv_fail(err, GV_STATE, -1, "tensor %s has no data", t->name);
+        if (!put(to, t->data, t->n_bytes, err) || !put_padding(to, padding(o, t->n_bytes), err)) return false;
+    }
+    return true;
+}
+
+bool gguf_out_begin(gguf_out *o, const char *path, gv_err *err) {
     if (!check_all(o, err)) return gv_context(err, "%s", path);
-    if (!file_writer_open(&w, path, err)) return false;
-    if (write_all(o, &(sink){&w, NULL}, err) && file_writer_commit(&w, err)) return true;
-    file_writer_abandon(&w);
-    return false;
+    o->at = o->at_bytes = 0;
+    return file_writer_open(&o->file, path, err) && put_head(o, &(sink){&o->file, NULL}, err);
+}
+
+bool gguf_out_put(gguf_out *o, const void *p, size_t n, gv_err *err) {
+    const sink to = {&o->file, NULL};
+    if (o->at == o->n_tensors || n > o->tensors[o->at].n_bytes - o->at_bytes)
+        return gv_fail(err, GV_STATE, -1, "more bytes than tensor %s has", o->at < o->n_tensors ? o->tensors[o->at].name : "(none)");
+    const size_t n_bytes = o->tensors[o->at].n_bytes;
+    o->at_bytes += n;
+    if (!put(&to, p, n, err)) return false;
+    if (o->at_bytes < n_bytes) return true;
+    o->at++, o->at_bytes = 0;
+    return put_padding(&to, padding(o, n_bytes), err);
+}
+
+bool gguf_out_finish(gguf_out *o, gv_err *err) {
+    if (o->at < o->n_tensors)
+        return gv_fail(err, GV_STATE, -1, "tensor %s: %zu bytes of %zu written", o->tensors[o->at].name, o->at_bytes,
+                       o->tensors[o->at].n_bytes);
+    return file_writer_commit(&o->file, err);
+}
+
+bool gguf_out_write(gguf_out *o, const char *path, gv_err *err) {
+    const bool ok = gguf_out_begin(o, path, err) && put_tensors(o, &(sink){&o->file, NULL}, err) && file_writer_commit(&o->file, err);
+    file_writer_abandon(&o->file);
+    return ok;
 }
 
 bool gguf_out_bytes(gguf_out *o, buf *out, gv_err *err) {
-    return check_all(o, err) && write_all(o, &(sink){NULL, out}, err);
+    const sink to = {NULL, out};
+    return check_all(o, err) && put_head(o, &to, err) && put_tensors(o, &to, err);
 }

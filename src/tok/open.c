@@ -238,6 +238,10 @@ tok *tok_from_gguf(const gguf *g, gv_err *err) {
     return finish(t, done);
 }
 
+tok *tok_from_tensors(const tensors *model, gv_err *err) {
+    return tensors_is_folder(model) ? tok_open(tensors_path(model), err) : tok_from_gguf(tensors_keys(model), err);
+}
+
 static tok *open_gguf(const char *path, gv_err *err) {
     gguf *g = gguf_open(path, err);
     if (!g) return NULL;

@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
-#include "modelfile/gguf.h"
+#include "modelfile/tensors.h"
 
 typedef struct tok tok;
 
@@ -18,8 +18,12 @@ typedef struct tok tok;
  * beside them gives BOS, EOS and the chat template). NULL on failure. */
 tok *tok_open(const char *path, gv_err *err) GV_MUST_USE;
 tok *tok_from_gguf(const gguf *g, gv_err *err) GV_MUST_USE;
+/* That of a model: from the GGUF, or from what stands in the folder. */
+tok *tok_from_tensors(const tensors *model, gv_err *err) GV_MUST_USE;
 /* The same from bytes (fuzzing, tests): kind is "model" or "json". */
 tok *tok_from_bytes(sv bytes, const char *kind, gv_err *err) GV_MUST_USE;
+/* Writes everything as a GGUF's tokenizer.* keys, filled up to n_vocab tokens.  GV_FORMAT if the tokenizer has more. */
+bool tok_put_keys(const tok *t, int32_t n_vocab, gguf_out *o, gv_err *err) GV_MUST_USE;
 void tok_free(tok *t);
 
 typedef struct ids { /* growable token ids */

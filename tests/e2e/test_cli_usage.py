@@ -94,8 +94,8 @@ def outputs_that_cannot_be_are_refused_before_a_model_is_loaded(folder):
     write("in.jsonl", rows(1))
     write("file", "")
     os.mkdir("there")
-    for out, code, part in (("out.txt", 2, "unknown suffix; rows are written to .jsonl or .csv"), ("out", 2, "unknown suffix"), ("-", 2, "name a .jsonl or .csv file"),
-                            ("out.parquet", 1, "does not write Parquet"), ("there", 1, "does not write folders"), ("no/such/out.jsonl", 1, "No such file or directory"),
+    for out, code, part in (("out.txt", 2, "unknown suffix; rows are written to .jsonl, .csv or .parquet"), ("out", 2, "unknown suffix"), ("-", 2, "name a .jsonl, .csv or .parquet file"),
+                            ("there", 1, "does not write folders"), ("no/such/out.jsonl", 1, "No such file or directory"),
                             ("file/out.jsonl", 1, "file is not a folder")):
         refused(judge("in.jsonl", out, model="none.gguf"), code, part)
     os.chmod("there", 0o555)
@@ -115,14 +115,14 @@ def inputs_that_cannot_be_are_refused_before_a_model_is_loaded(_):
     os.mkdir("d.jsonl")
     write("empty.jsonl", "")
     for source, code, part in (("none.jsonl", 1, "cannot open none.jsonl: No such file"), ("in.txt", 2, "unknown suffix; rows are read from"), ("d.jsonl", 1, "is a folder"),
-                               ("empty.jsonl", 1, "empty.jsonl: the file is empty"), ("x.parquet", 1, "does not read Parquet"), ("hf://datasets/a/b", 1, "does not read Hub data sets")):
+                               ("empty.jsonl", 1, "empty.jsonl: the file is empty"), ("x.parquet", 1, "cannot open x.parquet: No such file"), ("hf://datasets/a/b", 1, "does not read Hub data sets")):
         refused(judge(source, "out.jsonl", model="none.gguf"), code, part)
 
 
 def models_that_cannot_be_are_refused(_):
     write("in.jsonl", rows(1))
     write("x.gguf", "GGUF")
-    for model, code, part in (("none.gguf", 1, "none.gguf: No such file"), ("x.gguf", 1, "x.gguf: "), ("http://localhost:1/v1", 1, "servers are not supported"), (".", 1, ".: ")):
+    for model, code, part in (("none.gguf", 1, "none.gguf: No such file"), ("x.gguf", 1, "x.gguf: "), ("http://a:b@localhost:1/v1", 2, "password"), (".", 1, ".: ")):
         refused(judge("in.jsonl", "out.jsonl", model=model), code, part)
     refused(judge("in.jsonl", "out.jsonl", "--chat-template", "chatlm", model=tiny("llama")), 2, "neither a built-in layout nor a file; did you mean chatml?")
 

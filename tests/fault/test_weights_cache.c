@@ -45,7 +45,7 @@ static loaded load(const char *cache_dir) {
     said[0] = 0;
     gguf *g = gguf_open(model_path, &err);
     if (!g) fail_msg("%s", err.msg);
-    l.m = model_bind(g, 32, &err);
+    l.m = model_bind(tensors_from_gguf(g), NULL, 32, &err);
     if (!l.m) fail_msg("%s", err.msg);
     l.digest = digest_start(gguf_map(g));
     const model_load_options o = {threads, cache_dir, wait_for_digest, l.digest};

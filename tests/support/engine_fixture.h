@@ -23,7 +23,8 @@ typedef struct fixture {
 } fixture;
 
 typedef struct fixture_options {
-    const char *path;
+    const char *path; /* GGUF or folder */
+    const char *mix;  /* quantised to while loading; NULL: not */
     kern_set set;
     kern_kv_type kv;
     int threads, batch, chunk, step_tokens;
@@ -41,11 +42,13 @@ static inline bool fixture_has_kernels(kern_set set) {
 static inline void fixture_open(fixture *f, const fixture_options *o) {
     gv_err err = GV_ERR_INIT;
     f->threads = pool_new(o->threads ? o->threads : 1, &err);
-    gguf *g = gguf_open(o->path, &err);
-    if (!g) fail_msg("%s", err.msg);
-    f->t = tok_from_gguf(g, &err);
+    tensors *file = tensors_open(o->path, &err);
+    if (!file) fail_msg("%s", err.msg);
+    f->t = tok_from_tensors(file, &err);
     if (!f->t) fail_msg("%s", err.msg);
-    f->m = model_from_gguf(g, o->ctx, 0, f->threads, &err);
+    const quant_mix *mix = o->mix ? quant_mix_by_name(o->mix, &err) : NULL;
+    if (o->mix && !mix) fail_msg("%s", err.msg);
+    f->m = model_open(file, mix, o->ctx, 0, f->threads, &err);
     if (!f->m) fail_msg("%s", err.msg);
     engine_options e = {.kern = kern_get(o->set),
                         .kv_type = o->kv,

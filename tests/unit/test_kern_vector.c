@@ -156,6 +156,19 @@ static void add_has_the_bits_of_ref(void **state) {
     }
 }
 
+static void scale_add_is_one_fma_an_element(void **state) {
+    (void)state;
+    rng_seed(23);
+    EACH_SET(ops) for (size_t s = 0; s < N_ODD; s++) {
+        size_t n = (size_t)odd_sizes[s];
+        float w = rng_float(2.0f), *x = random_buffer(n, 2.0f), *y = random_buffer(n, 2.0f), *want = copy_buffer(y, n);
+        for (size_t i = 0; i < n; i++) want[i] = fmaf(w, x[i], want[i]);
+        ops->scale_add(y, w, x, (int64_t)n);
+        assert_same("scale_add", ops, want, y, n);
+        free(x), free(y), free(want);
+    }
+}
+
 static void silu_mul_has_the_bits_of_ref(void **state) {
     (void)state;
     static const float scales[] = {1e-30f, 1.0f, 10.0f, 120.0f, 1e30f};
@@ -576,6 +589,12 @@ static void exp_and_log_are_within_two_ulp_of_mpmath(void **state) {
     assert_true(kern_exp(-INFINITY) == 0 && kern_exp(1000) == HUGE_VAL && kern_exp(-1000) == 0 && isnan(kern_exp((double)NAN)));
 }
 
+static void plain_table(float theta, int n_rot, const float *divisor, int64_t n_pos, float *cos_out, float *sin_out) {
+    float inv_freq[KERN_MAX_ROT / 2];
+    kern_rope_frequencies(theta, n_rot, divisor, NULL, inv_freq);
+    kern_rope_table(inv_freq, n_rot, 1, 0, n_pos, cos_out, sin_out);
+}
+
 static void rope_tables_are_those_of_transformers(void **state) {
     (void)state;
     FILE *f = open_table("rope.txt");
@@ -591,7 +610,7 @@ static void rope_tables_are_those_of_transformers(void **state) {
             size_t size = (size_t)131072 * (size_t)(n_rot / 2) * sizeof(float);
             cos_table = malloc(size), sin_table = malloc(size);
             assert_true(cos_table && sin_table);
-            kern_rope_table((float)theta, n_rot, NULL, 0, 131072, cos_table, sin_table);
+            plain_table((float)theta, n_rot, NULL, 131072, cos_table, sin_table);
             have_theta = theta, have_rot = n_rot;
         }
         size_t at = (size_t)pos * (size_t)(n_rot / 2) + (size_t)i;
@@ -605,6 +624,63 @@ static void rope_tables_are_those_of_transformers(void **state) {
     assert_int_equal(n, 1152);
 }
 
+typedef struct scaling_case {
+    char kind[16];
+    double theta, factor, first, second, mscale, mscale_all, given, attention;
+    int n_rot, original, keep_fractions;
+} scaling_case;
+
+static void scaled_frequencies(const scaling_case *c, float *inv_freq, float *attention) {
+    const float theta = (float)c->theta, factor = (float)c->factor;
+    const kern_yarn yarn = {factor, (float)c->original, (float)c->first, (float)c->second, c->keep_fractions != 0};
+    float divisor[KERN_MAX_ROT / 2];
+    *attention = 1;
+    for (int i = 0; i < c->n_rot / 2; i++) divisor[i] = factor;
+    if (strcmp(c->kind, "yarn") == 0) {
+        *attention = c->given != 0 ? (float)c->given : kern_yarn_attention(factor, (float)c->mscale, (float)c->mscale_all);
+        kern_rope_frequencies(theta, c->n_rot, NULL, &yarn, inv_freq);
+        return;
+    }
+    if (strcmp(c->kind, "llama3") == 0)
+        kern_rope_llama3_divisors(theta, c->n_rot, factor, (float)c->first, (float)c->second, (float)c->original, divisor);
+    kern_rope_frequencies(theta, c->n_rot, divisor, NULL, inv_freq);
+}
+
+/* Linear and YaRN to the bit.  llama3 goes through the divisors that a GGUF stores, which adds three roundings to a frequency of the middle
+ * band: 3 * 2^-24, and a quarter for the roundings of the reference's own interpolation. */
+static void scaled_frequencies_are_those_of_transformers(void **state) {
+    (void)state;
+    FILE *f = open_table("rope_scaling.txt");
+    scaling_case c;
+    int n = 0;
+    for (; fscanf(f, "%15s %lf %d %lf %d %lf %lf %d %lf %lf %lf %la", c.kind, &c.theta, &c.n_rot, &c.factor, &c.original, &c.first, &c.second,
+                  &c.keep_fractions, &c.mscale, &c.mscale_all, &c.given, &c.attention) == 12;
+         n++) {
+        float inv_freq[KERN_MAX_ROT / 2], attention;
+        const double bound = strcmp(c.kind, "llama3") == 0 ? 4 * 0x1p-24 : 0;
+        scaled_frequencies(&c, inv_freq, &attention);
+        if (attention != (float)c.attention) fail_msg("case %d: attention factor %a, expected %a", n, (double)attention, c.attention);
+        for (int i = 0; i < c.n_rot / 2; i++) {
+            double want;
+            assert_int_equal(fscanf(f, "%la", &want), 1);
+            if (!(fabs((double)inv_freq[i] - want) <= bound * want))
+                fail_msg("case %d (%s), frequency %d: %a, expected %a", n, c.kind, i, (double)inv_freq[i], want);
+        }
+    }
+    fclose(f);
+    assert_int_equal(n, 12);
+}
+
+static void yarn_scales_cosines_and_sines(void **state) {
+    (void)state;
+    float inv_freq[8], c[2][8 * 5], s[2][8 * 5];
+    const kern_yarn yarn = {4, 128, 32, 1, false};
+    kern_rope_frequencies(1e6f, 16, NULL, &yarn, inv_freq);
+    kern_rope_table(inv_freq, 16, 1, 2, 5, c[0], s[0]);
+    kern_rope_table(inv_freq, 16, 1.25f, 2, 5, c[1], s[1]);
+    for (int i = 0; i < 8 * 5; i++) assert_true(c[1][i] == c[0][i] * 1.25f && s[1][i] == s[0][i] * 1.25f && c[0][i] != 0);
+}
+
 static void llama3_divisors_are_those_of_the_gguf_converter(void **state) {
     (void)state;
     /* rope_freqs.weight as llama.cpp's converter writes it for theta 5e5, 32 dimensions, factor 8, low 1, high 4, original length 128 */
@@ -612,8 +688,8 @@ static void llama3_divisors_are_those_of_the_gguf_converter(void **state) {
     float divisor[16], cos_plain[16 * 3], sin_plain[16 * 3], cos_scaled[16 * 3], sin_scaled[16 * 3];
     kern_rope_llama3_divisors(5e5f, 32, 8, 1, 4, 128, divisor);
     for (int i = 0; i < 16; i++) assert_int_equal(bits(divisor[i]), bits(want[i]));
-    kern_rope_table(5e5f, 32, NULL, 0, 3, cos_plain, sin_plain);
-    kern_rope_table(5e5f, 32, divisor, 0, 3, cos_scaled, sin_scaled);
+    plain_table(5e5f, 32, NULL, 3, cos_plain, sin_plain);
+    plain_table(5e5f, 32, divisor, 3, cos_scaled, sin_scaled);
     assert_true(cos_plain[32] == cos_scaled[32] && sin_plain[33] == sin_scaled[33]); /* divisor 1 */
     assert_true(sin_scaled[32 + 15] < sin_plain[32 + 15] / 7.9f && sin_scaled[32 + 15] > sin_plain[32 + 15] / 8.1f);
 }
@@ -734,7 +810,7 @@ static void outputs_have_the_golden_hashes(void **state) {
         ops->silu_mul(y, x, 1001);
         h[H_SILU] = hash_bytes(HASH_START, y, 1001 * sizeof *y);
         float c[32 * 40], s[32 * 40];
-        kern_rope_table(1e6f, 64, NULL, 0, 40, c, s);
+        plain_table(1e6f, 64, NULL, 40, c, s);
         h[H_TABLE] = hash_bytes(hash_bytes(HASH_START, c, sizeof c), s, sizeof s);
         ops->rope(x, 5, 64, 64, KERN_ROPE_INTERLEAVED, c + 32 * 39, s + 32 * 39);
         h[H_ROPE] = hash_bytes(HASH_START, x, 320 * sizeof *x);
@@ -760,6 +836,7 @@ int main(void) {
         cmocka_unit_test(rmsnorm_has_the_bits_of_ref),
         cmocka_unit_test(rmsnorm_is_the_formula),
         cmocka_unit_test(add_has_the_bits_of_ref),
+        cmocka_unit_test(scale_add_is_one_fma_an_element),
         cmocka_unit_test(silu_mul_has_the_bits_of_ref),
         cmocka_unit_test(silu_is_exact_at_the_extremes),
         cmocka_unit_test(rope_has_the_bits_of_ref_and_leaves_the_rest),
@@ -777,6 +854,8 @@ int main(void) {
         cmocka_unit_test(expf_keeps_its_promises_at_the_edges),
         cmocka_unit_test(exp_and_log_are_within_two_ulp_of_mpmath),
         cmocka_unit_test(rope_tables_are_those_of_transformers),
+        cmocka_unit_test(scaled_frequencies_are_those_of_transformers),
+        cmocka_unit_test(yarn_scales_cosines_and_sines),
         cmocka_unit_test(llama3_divisors_are_those_of_the_gguf_converter),
         cmocka_unit_test(f16_converts_every_half_to_its_value),
         cmocka_unit_test(f32_to_f16_rounds_half_to_even_at_every_boundary),

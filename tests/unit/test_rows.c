@@ -237,7 +237,7 @@ static void files_that_are_no_text_are_named(void **state) {
     assert_string_equal(JSONL("\xff\xfe{\0"), ERROR(5) "f is UTF-16 text; convert it to UTF-8 first");
     assert_string_equal(JSONL("\x1f\x8b\x08"), ERROR(5) "f is gzip-compressed; decompress it first");
     assert_string_equal(JSONL("\x28\xb5\x2f\xfd"), ERROR(5) "f is zstd-compressed; decompress it first");
-    assert_string_equal(JSONL("PAR1xx"), ERROR(5) "f is a Parquet file, which this version does not read; convert it to .jsonl first");
+    assert_string_equal(JSONL("PAR1xx"), ERROR(5) "f is a Parquet file; name it .parquet");
 }
 
 static void open_fails(const char *path, gv_code code, const char *message) {
@@ -254,11 +254,11 @@ static void paths_that_cannot_be_read_are_named(void **state) {
     snprintf(want, sizeof want, "cannot open %s: No such file or directory", at("absent.jsonl"));
     open_fails(at("absent.jsonl"), GV_IO, want);
     assert_int_equal(mkdir(at("d.json"), 0755), 0);
-    snprintf(want, sizeof want, "%s is a folder; rows are read from a .jsonl, .json, .csv or .tsv file", at("d.json"));
+    snprintf(want, sizeof want, "%s is a folder; rows are read from a .jsonl, .json, .csv, .tsv or .parquet file", at("d.json"));
     open_fails(at("d.json"), GV_UNSUPPORTED, want);
     open_fails("x.txt", GV_USAGE,
-               "x.txt: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, or - for JSON lines on standard input");
-    open_fails("x.parquet", GV_UNSUPPORTED, "x.parquet: this version does not read Parquet; convert it to .jsonl");
+               "x.txt: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input");
+    open_fails("x.parquet", GV_IO, "cannot open x.parquet: No such file or directory");
     open_fails("hf://datasets/a/b", GV_UNSUPPORTED, "hf://datasets/a/b: this version does not read Hub data sets; download it as .jsonl");
     write_file(at("e.jsonl"), "", 0);
     snprintf(want, sizeof want, "%s: the file is empty", at("e.jsonl"));

@@ -244,11 +244,10 @@ static void check_fails(const char *path, gv_code code, const char *message) {
 
 static void places_that_cannot_be_written_are_named(void **state) {
     (void)state;
-    check_fails("x.parquet", GV_UNSUPPORTED, "x.parquet: this version does not write Parquet; use .jsonl or .csv");
-    check_fails("x.txt", GV_USAGE, "x.txt: unknown suffix; rows are written to .jsonl or .csv");
-    check_fails("-", GV_USAGE, "rows are not written to standard output; name a .jsonl or .csv file");
-    check_fails(folder, GV_UNSUPPORTED, "this version does not write folders; use .jsonl or .csv");
-    check_fails("somewhere/", GV_UNSUPPORTED, "somewhere/: this version does not write folders; use .jsonl or .csv");
+    check_fails("x.txt", GV_USAGE, "x.txt: unknown suffix; rows are written to .jsonl, .csv or .parquet");
+    check_fails("-", GV_USAGE, "rows are not written to standard output; name a .jsonl, .csv or .parquet file");
+    check_fails(folder, GV_UNSUPPORTED, "this version does not write folders; use .jsonl, .csv or .parquet");
+    check_fails("somewhere/", GV_UNSUPPORTED, "somewhere/: this version does not write folders; use .jsonl, .csv or .parquet");
     check_fails(at("none/x.csv"), GV_IO, "none/x.csv: folder ");
     check_fails(at("none/x.csv"), GV_IO, "No such file or directory");
     gv_err err = GV_ERR_INIT;

@@ -1,0 +1,369 @@
+/* See hub_push.h.  Order of requests (API of the Hub as its Python client uses it): repository info, or its creation; README.md to be validated;
+ * preupload, which says how each file goes and what the repository has; large files (hub_push_lfs.c); the commit (hub_push_commit.c). */
+#include "http/hub_push_internal.h"
+
+#include "base/file.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PREUPLOAD_FILES = 256, READ_BYTES = 1 << 20, CREATE_TRIES = 6, MAX_CARD = 4 << 20 };
+
+void push_base64(const void *data, size_t n, buf *out) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *p = data;
+    char *to = buf_reserve(out, (n + 2) / 3 * 4);
+    for (size_t i = 0; i < n; i += 3) {
+        const uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0u);
+        *to++ = digits[v >> 18];
+        *to++ = digits[v >> 12 & 63];
+        *to++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
+        *to++ = i + 2 < n ? digits[v & 63] : '=';
+    }
+    *to = 0;
+    out->n += (n + 2) / 3 * 4;
+}
+
+sv push_text(const json_value *v, const char *key) {
+    const json_value *s = v ? json_get(v, key) : NULL;
+    return s && json_kind_of(s) == JSON_STRING ? json_string(s) : (sv){0};
+}
+
+bool push_post(push *p, const char *url, const char *content_type, sv body, http_retry retry, http_response *r, gv_err *err) {
+    http *web = hub_web(p->h, p->repo->kind, err);
+    return web && http_send(web,
+                            &(http_request){.method = "POST",
+                                            .url = url,
+                                            .token = hub_token_for(p->h, url),
+                                            .content_type = content_type ? content_type : "application/json",
+                                            .has_body = true,
+                                            .body = body,
+                                            .retry = retry,
+                                            .follow = HTTP_FOLLOW_ORIGIN},
+                            r, err);
+}
+
+void push_show(push *p, bool final) {
+    const int64_t now = clock_mono_us();
+    if (!p->show || (!final && now - p->shown_us < 100000)) return;
+    p->shown_us = now;
+    p->progress.elapsed_us = now - p->start_us;
+    p->progress.final = final;
+    p->show(p->ctx, &p->progress);
+}
+
+/* ---- the files here ---- */
+
+static bool digest_file(push *p, push_file *f, int fd, gv_err *err) {
+    hub_digest sha, git;
+    uint8_t *block = gv_xmalloc(READ_BYTES);
+    uint64_t at = 0;
+    bool ok = true;
+    hub_digest_init(&sha, false, f->size);
+    hub_digest_init(&git, true, f->size);
+    for (ssize_t n; ok && (n = read(fd, block, READ_BYTES)) != 0;) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            ok = gv_fail_errno(err, "cannot read %s", f->local);
+        } else if (p->h->stop && *p->h->stop) {
+            ok = gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
+        } else {
+            if (at == 0) memcpy(f->sample, block, n < PUSH_SAMPLE ? (size_t)n : PUSH_SAMPLE);
+            hub_digest_add(&sha, block, (size_t)n);
+            hub_digest_add(&git, block, (size_t)n);
+            at += (uint64_t)n;
+        }
+    }
+    free(block);
+    if (ok && at != f->size)
+        ok = gv_fail(err, GV_STATE, -1, "%s changed while it was read: %llu bytes, then %llu", f->local, (unsigned long long)f->size,
+                     (unsigned long long)at);
+    char hex[65];
+    hub_digest_hex(&sha, f->sha256);
+    hub_digest_hex(&git, hex);
+    memcpy(f->git_id, hex, sizeof f->git_id);
+    return ok;
+}
+
+static int64_t changed_at(const struct stat *st) {
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static bool read_file(push *p, const hub_push_file *from, push_file *f, gv_err *err) {
+    struct stat st;
+    *f = (push_file){.path = from->path, .local = from->local};
+    if (!hub_path_check(sv_of(f->path), err)) return false;
+    const int fd = open(f->local, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return gv_fail_errno(err, "cannot open %s", f->local);
+    bool ok = fstat(fd, &st) == 0 || gv_fail_errno(err, "%s", f->local);
+    if (ok && !S_ISREG(st.st_mode)) ok = gv_fail(err, GV_IO, -1, "%s is no file", f->local);
+    if (ok) {
+        f->size = (uint64_t)st.st_size;
+        f->changed_ns = changed_at(&st);
+        ok = digest_file(p, f, fd, err);
+    }
+    close(fd);
+    return ok;
+}
+
+static bool read_files(push *p, const hub_push_file *files, gv_err *err) {
+    for (size_t i = 0; i < p->n; i++)
+        if (!read_file(p, &files[i], &p->files[i], err)) return false;
+    return true;
+}
+
+/* Nothing that was read may have changed by the time it is committed. */
+static bool still_same(const push *p, gv_err *err) {
+    for (size_t i = 0; i < p->n; i++) {
+        struct stat st;
+        const push_file *f = &p->files[i];
+        if (stat(f->local, &st) != 0) return gv_fail_errno(err, "%s", f->local);
+        if ((uint64_t)st.st_size != f->size || changed_at(&st) != f->changed_ns)
+            return gv_fail(err, GV_STATE, -1, "%s changed while it was being pushed; nothing was committed", f->local);
+    }
+    return true;
+}
+
+/* ---- the repository ---- */
+
+/* The head of the branch and whether the repository is private. */
+static bool read_info(push *p, sv json, bool *is_private, gv_err *err) {
+    json_doc *d = json_parse(json, err);
+    const json_value *flag = d ? json_get(json_root(d), "private") : NULL;
+    *is_private = flag && json_kind_of(flag) == JSON_BOOL && json_bool(flag);
+    const bool ok = d && hub_info_commit(json, p->head, err);
+    json_free(d);
+    return ok || gv_context(err, "%s %s", hub_kind_name(p->repo->kind), p->repo->id);
+}
+
+static bool ask_info(push *p, bool *found, bool *is_private, gv_err *err) {
+    buf below = {0}, url = {0};
+    http_response r = {0};
+    http *web = hub_web(p->h, p->repo->kind, err);
+    buf_add_str(&below, "/revision/");
+    http_url_escape(sv_of(p->repo->rev), "", &below);
+    hub_api_url(p->h, p->repo, below.p, &url);
+    bool ok = web && http_send(web, &(http_request){.url = url.p, .token = hub_token_for(p->h, url.p)}, &r, err);
+    *found = true;
+    if (ok && (r.status == 404 || r.status == 401) && hub_error_is(&r, "RepoNotFound"))
+        *found = false;
+    else
+        ok = ok && hub_check(p->h, p->repo, NULL, &r, err) && read_info(p, buf_view(&r.body), is_private, err);
+    http_response_fini(&r);
+    buf_fini(&below);
+    buf_fini(&url);
+    return ok;
+}
+
+static void put_creation(const push *p, buf *json) {
+    const char *slash = strchr(p->repo->id, '/');
+    buf_add_str(json, "{\"name\":");
+    json_put_string(json, sv_of(slash ? slash + 1 : p->repo->id));
+    if (slash) {
+        buf_add_str(json, ",\"organization\":");
+        json_put_string(json, (sv){p->repo->id, (size_t)(slash - p->repo->id)});
+    }
+    buf_printf(json, ",\"type\":\"%s\",\"private\":%s,\"visibility\":\"%s\"}", p->repo->kind == HUB_DATASET ? "dataset" : "model",
+               p->o->make_private ? "true" : "false", p->o->make_private ? "private" : "public");
+}
+
+/* One try to make it.  *again: it is not settled, and the info has to be asked. */
+static bool create_once(push *p, const char *url, sv body, bool *again, gv_err *err) {
+    http_response r = {0};
+    *again = false;
+    bool ok = push_post(p, url, NULL, body, HTTP_RETRY_NEVER, &r, err);
+    if (!ok && r.transient && err->code != GV_INTERRUPTED) { /* the reply may be lost, and the repository made */
+        gv_err_clear(err);
+        *again = ok = true;
+    } else if (ok && (r.status == 409 || r.status == 429 || r.status >= 500)) {
+        *again = true; /* made by another, or about to be */
+    } else if (ok) {
+        ok = hub_check(p->h, p->repo, NULL, &r, err) || gv_context(err, "cannot make %s", p->repo->id);
+    }
+    http_response_fini(&r);
+    return ok;
+}
+
+static bool make_repo(push *p, bool *created, bool *is_private, gv_err *err) {
+    buf url = {0}, body = {0};
+    buf_printf(&url, "%s/api/repos/create", p->h->endpoint);
+    put_creation(p, &body);
+    bool ok = true, found = false, again = true;
+    for (int i = 1; ok && !found; i++) {
+        if (i > CREATE_TRIES)
+            ok = gv_fail(err, GV_IO, -1, "cannot make %s %s: the Hub did not do it in %d tries", hub_kind_name(p->repo->kind), p->repo->id,
+                         CREATE_TRIES);
+        ok = ok && create_once(p, url.p, buf_view(&body), &again, err);
+        ok = ok && ask_info(p, &found, is_private, err);
+        if (ok && !found) ok = http_pause(p->h->web, i, 0, err);
+    }
+    *created = ok;
+    buf_fini(&url);
+    buf_fini(&body);
+    return ok;
+}
+
+static bool open_repo(push *p, hub_push_result *out, gv_err *err) {
+    bool found, is_private = false;
+    if (!p->h->token)
+        return gv_fail(err, GV_USAGE, -1, "pushing to %s needs a token that may write: put one into HF_TOKEN", p->h->endpoint);
+    if (!ask_info(p, &found, &is_private, err)) return false;
+    if (!found && !make_repo(p, &out->created, &is_private, err)) return false;
+    if (p->o->make_private && !is_private)
+        return gv_fail(err, GV_STATE, -1, "%s %s is public; it was to be private, so nothing was pushed", hub_kind_name(p->repo->kind),
+                       p->repo->id);
+    return true;
+}
+
+/* The Hub's words about the card, before anything is sent. */
+static bool validate_card(push *p, gv_err *err) {
+    const push_file *card = NULL;
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->files[i].path, "README.md") == 0) card = &p->files[i];
+    if (!card) return true;
+    buf text = {0}, body = {0}, url = {0};
+    http_response r = {0};
+    bool ok = file_read_all(card->local, MAX_CARD, &text, err);
+    buf_add_str(&body, "{\"content\":");
+    json_put_string(&body, buf_view(&text));
+    buf_printf(&body, ",\"repoType\":\"%s\"}", p->repo->kind == HUB_DATASET ? "dataset" : "model");
+    buf_printf(&url, "%s/api/validate-yaml", p->h->endpoint);
+    ok = ok && push_post(p, url.p, NULL, buf_view(&body), HTTP_RETRY_ALWAYS, &r, err);
+    if (ok && r.status == 400) {
+        gv_err words = GV_ERR_INIT;
+        ok = http_check(&r, &words) || gv_fail(err, GV_FORMAT, -1, "the Hub refuses the card %s: %s", card->local, words.msg);
+    }
+    /* another failure is not about the card: the commit will tell */
+    http_response_fini(&r);
+    buf_fini(&text);
+    buf_fini(&body);
+    buf_fini(&url);
+    return ok;
+}
+
+/* ---- preupload ---- */
+
+static push_file *find_file(push *p, size_t from, size_t n, sv path) {
+    for (size_t i = from; i < from + n; i++)
+        if (sv_is(path, p->files[i].path)) return &p->files[i];
+    return NULL;
+}
+
+static bool read_modes(push *p, size_t from, size_t n, sv json, gv_err *err) {
+    json_doc *d = json_parse(json, err);
+    const json_value *list = d ? json_get(json_root(d), "files") : NULL;
+    size_t known = 0;
+    bool ok = d != NULL;
+    if (ok && (!list || json_kind_of(list) != JSON_ARRAY)) ok = gv_fail(err, GV_FORMAT, -1, "preupload: the reply has no list of files");
+    for (json_iter it = json_each(list); ok && list && json_next(&it);) {
+        push_file *f = find_file(p, from, n, push_text(it.value, "path"));
+        const json_value *ignore = json_get(it.value, "shouldIgnore");
+        if (!f) continue;
+        known++;
+        if (ignore && json_kind_of(ignore) == JSON_BOOL && json_bool(ignore))
+            ok = gv_fail(err, GV_STATE, -1, "%s would be lost: .gitignore of %s excludes it", f->path, p->repo->id);
+        f->lfs = f->size > 0 && sv_is(push_text(it.value, "uploadMode"), "lfs");
+        f->there = sv_is(push_text(it.value, "oid"), f->lfs ? f->sha256 : f->git_id);
+    }
+    if (ok && known != n) ok = gv_fail(err, GV_FORMAT, -1, "preupload: the Hub told how %zu of %zu files go", known, n);
+    json_free(d);
+    return ok;
+}
+
+static bool preupload(push *p, size_t from, size_t n, gv_err *err) {
+    buf body = {0}, below = {0}, url = {0};
+    http_response r = {0};
+    buf_add_str(&body, "{\"files\":[");
+    for (size_t i = from; i < from + n; i++) {
+        const push_file *f = &p->files[i];
+        buf_add_str(&body, i > from ? ",{\"path\":" : "{\"path\":");
+        json_put_string(&body, sv_of(f->path));
+        buf_add_str(&body, ",\"sample\":\"");
+        push_base64(f->sample, f->size < PUSH_SAMPLE ? (size_t)f->size : PUSH_SAMPLE, &body);
+        buf_printf(&body, "\",\"size\":%llu}", (unsigned long long)f->size);
+    }
+    buf_add_str(&body, "]}");
+    buf_add_str(&below, "/preupload/");
+    http_url_escape(sv_of(p->repo->rev), "", &below);
+    hub_api_url(p->h, p->repo, below.p, &url);
+    bool ok = push_post(p, url.p, NULL, buf_view(&body), HTTP_RETRY_ALWAYS, &r, err) && hub_check(p->h, p->repo, NULL, &r, err) &&
+              read_modes(p, from, n, buf_view(&r.body), err);
+    http_response_fini(&r);
+    buf_fini(&body);
+    buf_fini(&below);
+    buf_fini(&url);
+    return ok;
+}
+
+/* ---- deletions ---- */
+
+static bool is_pushed(const push *p, const char *path) {
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->files[i].path, path) == 0) return true;
+    return false;
+}
+
+static bool is_deleted(const push *p, const char *path) {
+    for (size_t i = 0; i < p->o->n_delete_globs; i++)
+        if (fnmatch(p->o->delete_globs[i], path, 0) == 0) return !is_pushed(p, path);
+    return false;
+}
+
+/* What the head has, matches, and is not pushed. */
+static bool find_deletions(push *p, hub_list *out, gv_err *err) {
+    if (p->o->n_delete_globs == 0) return true;
+    hub_repo at = *p->repo;
+    memcpy(at.rev, p->head, sizeof p->head);
+    if (!hub_ls(p->h, &at, NULL, out, err)) return false;
+    size_t n = 0;
+    for (size_t i = 0; i < out->n; i++)
+        if (is_deleted(p, out->files[i].path)) out->files[n++] = out->files[i];
+    out->n = n;
+    return true;
+}
+
+/* ---- all of it ---- */
+
+static void count_work(push *p) {
+    p->progress.files = p->n;
+    for (size_t i = 0; i < p->n; i++) {
+        const push_file *f = &p->files[i];
+        p->progress.bytes += f->size;
+        if (!f->there && f->lfs) continue;
+        p->progress.bytes_before += f->there ? f->size : 0;
+        p->progress.bytes_done += f->there ? f->size : 0;
+        p->progress.files_done += f->there;
+    }
+}
+
+static bool push_all(push *p, const hub_push_file *files, hub_list *deleted, hub_push_result *out, gv_err *err) {
+    if (!read_files(p, files, err) || !open_repo(p, out, err) || !validate_card(p, err)) return false;
+    for (size_t i = 0; i < p->n; i += PREUPLOAD_FILES)
+        if (!preupload(p, i, p->n - i < PREUPLOAD_FILES ? p->n - i : PREUPLOAD_FILES, err)) return false;
+    count_work(p);
+    if (!find_deletions(p, deleted, err) || !push_lfs(p, err) || !still_same(p, err)) return false;
+    if (!push_commit(p, deleted, out, err)) return false;
+    p->progress.files_done = p->n;
+    p->progress.bytes_done = p->progress.bytes;
+    push_show(p, true);
+    return true;
+}
+
+bool hub_push(hub *h, const hub_repo *repo, const hub_push_file *files, size_t n, const hub_push_options *o, hub_show *show, void *ctx,
+              hub_push_result *out, gv_err *err) {
+    push p = {.h = h, .repo = repo, .o = o, .n = n, .show = show, .ctx = ctx, .start_us = clock_mono_us()};
+    hub_list deleted = {0};
+    *out = (hub_push_result){0};
+    if (n == 0) return gv_fail(err, GV_USAGE, -1, "no files to push");
+    if (n > HUB_PUSH_MAX_FILES) return gv_fail(err, GV_LIMIT, -1, "%zu files, more than the cap of %d for one push", n, HUB_PUSH_MAX_FILES);
+    p.files = gv_xcalloc(n, sizeof *p.files);
+    const bool ok = push_all(&p, files, &deleted, out, err);
+    hub_list_fini(&deleted);
+    free(p.files);
+    return ok;
+}
