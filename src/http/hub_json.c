@@ -74,8 +74,8 @@ static bool is_array(const json_value *v, const char *what, gv_err *err) {
 /* ---- listings ---- */
 
 static bool add_entry(hub_list *l, const json_value *v, gv_err *err) {
-    sv type, path, oid, etag;
-    uint64_t size;
+    sv type = {0}, path = {0}, oid = {0}, etag = {0};
+    uint64_t size = 0;
     if (!get_word(v, "type", &type, err)) return false;
     if (!sv_is(type, "file")) return true; /* folders come by themselves */
     if (!get_word(v, "path", &path, err) || !hub_path_check(path, err)) return false;
@@ -101,7 +101,7 @@ bool hub_tree_page(sv json, hub_list *l, gv_err *err) {
 
 bool hub_info_commit(sv json, char commit[41], gv_err *err) {
     json_doc *d = json_parse(json, err);
-    sv sha;
+    sv sha = {0};
     const bool ok = d && get_id(json_root(d), "sha", 40, &sha, err);
     if (ok) {
         memcpy(commit, sha.p, 40);
@@ -112,8 +112,8 @@ bool hub_info_commit(sv json, char commit[41], gv_err *err) {
 }
 
 static bool add_cached(hub_list *l, sv path, const json_value *v, gv_err *err) {
-    sv oid, etag;
-    uint64_t size;
+    sv oid = {0}, etag = {0};
+    uint64_t size = 0;
     const json_value *lfs = json_get(v, "lfs_sha256");
     const bool has_lfs = lfs && json_kind_of(lfs) == JSON_STRING;
     if (!hub_path_check(path, err) || !get_size(v, has_lfs ? "lfs_size" : "size", &size, err) || !get_id(v, "blob_id", 40, &oid, err))
@@ -165,7 +165,7 @@ static bool has_any(const json_value *root, const char *key) {
 }
 
 static bool add_parquet(hub_parquet *p, const json_value *v, gv_err *err) {
-    sv config, split, url, name;
+    sv config = {0}, split = {0}, url = {0}, name = {0};
     hub_parquet_file *f = &p->files[p->n];
     if (!get_word(v, "config", &config, err) || !get_word(v, "split", &split, err) || !get_word(v, "url", &url, err) ||
         !get_word(v, "filename", &name, err) || !get_size(v, "size", &f->size, err))

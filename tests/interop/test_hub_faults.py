@@ -109,7 +109,7 @@ def every_fault_ends_in_the_right_files_or_an_error_that_names_it(folder):
     files = {"datasets/org/%s/%s" % (name, path): content for name in CASES if name != "old-name" for path, content in FILES.items()}
     with hs.hub(os.path.join(folder, "sim"), files, "--page-size", "2") as sim:
         sim.admin("faults", rules())
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
             wrong = []
             for name, job in [(n, pool.submit(one_case, sim, folder, n)) for n in CASES]:
                 try:
