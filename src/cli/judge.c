@@ -69,7 +69,7 @@ static const opt_def options[] = {
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows", NULL},
     {"shard", 0, OPT_STRING, AT(shard), "I/N", NULL, 0, 0, "Only rows whose number modulo N is I; ids stay global", NULL},
     {"id-col", 0, OPT_STRING, AT(id_col), "COLUMN", NULL, 0, 0, "Column with the row's id; duplicates are refused", NULL},
-    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl or .csv; the run's journal is FILE.run", NULL},
+    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl, .csv or .parquet; the run's journal is FILE.run", NULL},
     {"keep", 0, OPT_STRING, AT(keep), "A,B,...", NULL, 0, 0, "Write exactly these columns, in this order", NULL},
     {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing FILE.run", NULL},
     {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of FILE.run that have no verdict", NULL},
@@ -287,7 +287,8 @@ const opt_command command_judge = {
     .args = "INPUT",
     .summary = "Judge every row of a data set",
     .detail =
-        "Reads rows (.jsonl, .json, .csv, .tsv, or - for JSON lines on standard input), asks the evaluator model about each, and writes "
+        "Reads rows (.jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input), asks the evaluator model about each, and "
+        "writes "
         "the rows with five more columns: feedback, result (1 to 5, A or B, or null), status, message and model_name. Columns read: "
         "instruction, generation (in relative mode generations, a list of two) and, with --reference, reference.\n\n"
         "With several --rubric each row is judged by each, and the columns carry the rubric's name: honesty_feedback, honesty_result, ... "
