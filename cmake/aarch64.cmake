@@ -7,3 +7,5 @@ set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/aarch64-linux-gnu)
 include(${CMAKE_CURRENT_LIST_DIR}/cache.cmake)
 set(ENV{PKG_CONFIG_LIBDIR} ${GAVEL_CACHE}/arm64/usr/lib/aarch64-linux-gnu/pkgconfig)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${GAVEL_CACHE}/arm64)
+# RPATH, not RUNPATH: the libraries there need each other.
+set(CMAKE_EXE_LINKER_FLAGS_INIT -Wl,--disable-new-dtags)

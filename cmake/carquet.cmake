@@ -11,7 +11,8 @@ else()
   if(NOT EXISTS ${carquet_dir}/include/carquet/carquet.h)
     message(FATAL_ERROR "carquet is missing: neither pkg-config nor ${carquet_dir} has it. Run script/bootstrap first.")
   endif()
-  pkg_check_modules(CARQUET_CODECS REQUIRED IMPORTED_TARGET libzstd liblz4 zlib libbrotlienc libbrotlidec)
+  # zstd behind another: its .pc file in Debian lacks the folder of a cross build
+  pkg_check_modules(CARQUET_CODECS REQUIRED IMPORTED_TARGET zlib liblz4 libzstd libbrotlienc libbrotlidec)
   file(GLOB carquet_sources ${carquet_dir}/src/compression/*.c ${carquet_dir}/src/core/*.c ${carquet_dir}/src/encoding/*.c
     ${carquet_dir}/src/metadata/*.c ${carquet_dir}/src/reader/*.c ${carquet_dir}/src/simd/*.c ${carquet_dir}/src/thrift/*.c
     ${carquet_dir}/src/util/*.c ${carquet_dir}/src/writer/*.c)
