@@ -3,6 +3,7 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
+#include "data/dataset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,18 @@ static void split_names(const char *text, arena *a, run_spec *spec) {
     spec->keep = names;
 }
 
+/* A folder or a data set of the Hub is opened once, its files fetched, and serves all passes of the run. */
+static bool open_data(const judge_opts *o, run_spec *spec, gv_err *err) {
+    transfer_view view;
+    if (!dataset_is_source(spec->input)) return true;
+    hub *h = strncmp(spec->input, "hf://", 5) ? NULL : hub_open(&(hub_options){.stop = &cli_signal}, err);
+    if (!h && !strncmp(spec->input, "hf://", 5)) return false;
+    transfer_init(&view, o->json, o->quiet, true, "downloaded");
+    spec->rows.data = dataset_open(&(dataset_spec){.path = spec->input, .hub = h, .show = transfer_show, .show_ctx = &view}, err);
+    hub_close(h);
+    return spec->rows.data != NULL;
+}
+
 /* Can the input be read and the output be written?  A run asks again; this is before a model is loaded, which may take a minute. */
 static bool check_files(const run_spec *spec, gv_err *err) {
     if (!rows_writer_check(spec->out, err)) return false;
@@ -189,7 +202,7 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
         if (!rows_map_add(map, o->map.v[i], err)) return false;
     spec->rows.map = map;
     if (o->keep) split_names(o->keep, a, spec);
-    return load_rubrics(o, a, spec, err) && check_files(spec, err);
+    return load_rubrics(o, a, spec, err) && open_data(o, spec, err) && check_files(spec, err);
 }
 
 /* ---- the run ---- */
@@ -277,6 +290,7 @@ static int run(int n_args, const char **args, const void *opts) {
         make_spec(o, args[0], &map, &a, &spec, &err) && cli_model_path(o->model.model, HUB_WEIGHTS, o->json, o->quiet, &model_path, &err);
     const int code = ok ? run_with(o, &spec, model_path) : cli_fail(&err);
     free(model_path);
+    dataset_close(spec.rows.data);
     rows_map_fini(&map);
     arena_fini(&a);
     return code;

@@ -176,8 +176,9 @@ static bool read_card(card *c, const char *name, gv_err *err) {
         return gv_fail(err, GV_FORMAT, -1, "%s: the YAML block must be a mapping, found %s", name, json_kind_name(root));
     const json_value *configs = json_get(root, "configs");
     c->infos = json_get(root, "dataset_info");
-    if (!configs || json_kind_of(configs) == JSON_NULL || json_size(configs) == 0) return true;
+    if (!configs || json_kind_of(configs) == JSON_NULL) return true;
     if (json_kind_of(configs) != JSON_ARRAY) return gv_fail(err, GV_FORMAT, -1, "%s: configs must be a list", name);
+    if (json_size(configs) == 0) return true;
     if (json_size(configs) > CARD_MAX_CONFIGS)
         return gv_fail(err, GV_LIMIT, -1, "%s: configs: %zu entries, more than the cap of %d", name, json_size(configs), CARD_MAX_CONFIGS);
     c->configs = arena_alloc(&c->a, json_size(configs) * sizeof *c->configs);

@@ -233,6 +233,16 @@ static bool try_converted(opening *o, gv_err *err) {
     hub_parquet p;
     bool found;
     if (!o->l.hub || o->spec->data_files || hub_is_offline(o->l.hub, HUB_DATASET)) return fail_no_data(o, "", err);
+    hub_repo converted = o->l.repo;
+    char commit[41];
+    gv_err none = GV_ERR_INIT;
+    snprintf(converted.rev, sizeof converted.rev, CONVERTED);
+    if (!hub_commit(o->l.hub, &converted, commit, &none)) { /* the server that knows the files takes long to say that there are none */
+        fail_no_data(o, ", nor is there a Parquet conversion of it", err);
+        const size_t n = err ? strlen(err->msg) : 0;
+        if (n) snprintf(err->msg + n, sizeof err->msg - n, " (%s)", none.msg);
+        return false;
+    }
     if (!hub_parquet_export(o->l.hub, &o->l.repo, &p, &found, err)) return false;
     bool ok;
     if (!found || p.n == 0)

@@ -181,6 +181,7 @@ static bool choose_builder(finder *f, const dataset_spec *spec, const char *who,
     for (size_t i = 0; i < r->n_splits; i++)
         if (r->splits[i].n) r->splits[kept_splits++] = r->splits[i];
     r->n_splits = kept_splits;
+    if (r->n_splits == 0) return true; /* KIND_NONE */
     if (spec->builder) {
         r->module = spec->builder;
         return kind_by_name(spec->builder, &r->kind, err);

@@ -74,7 +74,7 @@ static bool is_array(const json_value *v, const char *what, gv_err *err) {
 /* ---- listings ---- */
 
 static bool add_entry(hub_list *l, const json_value *v, gv_err *err) {
-    sv type, path, oid, etag;
+    sv type, path, oid = {0}, etag;
     uint64_t size;
     if (!get_word(v, "type", &type, err)) return false;
     if (!sv_is(type, "file")) return true; /* folders come by themselves */

@@ -319,6 +319,44 @@ static void patterns_match_as_fsspec_translates_them(void **state) {
     json_free(doc);
 }
 
+/* load_dataset("json", data_files=...), as LoadDataFromFileSystem calls it: paths of the user's own, anywhere. */
+static void data_files_of_the_user_may_lie_anywhere(void **state) {
+    (void)state;
+    write_file("anywhere", SV("a.data"), SV("{\"a\": 1}\n{\"a\": 2}\n"));
+    write_file("anywhere", SV("b.jsonl"), SV("{\"a\": 3}\n"));
+    static const struct {
+        const char *builder, *files, *split;
+        int rows;
+        const char *message;
+    } t[] = {
+        {"json", "\"%s/anywhere/a.data\"", NULL, 2, NULL},
+        {"json", "[\"%s/anywhere/b.jsonl\", \"%s/anywhere/*.data\"]", "train[1:]", 2, NULL},
+        {"json", "{\"x\": \"%s/anywhere/../anywhere/b.jsonl\", \"y\": [\"%s/anywhere/?.data\"]}", "y", 2, NULL},
+        {NULL, "\"%s/anywhere/b.jsonl\"", "train", 1, NULL},
+        {NULL, "\"%s/anywhere/c.jsonl\"", NULL, 0, "there is no data file"},
+        {"json", "\"%s/anywhere/*.x\"", NULL, 0, "no data files"},
+        {"xml", "\"%s/anywhere/b.jsonl\"", NULL, 0, "data files of type \"xml\" are not read; gavel reads csv, json, parquet and arrow"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+        gv_err err = GV_ERR_INIT;
+        buf text = {0};
+        for (const char *p = t[i].files; *p; p++)
+            if (p[0] == '%')
+                buf_add_str(&text, root), p++;
+            else
+                buf_add_char(&text, *p);
+        json_doc *files = json_parse(buf_view(&text), &err);
+        assert_non_null(files);
+        dataset *d = dataset_open(&(dataset_spec){.builder = t[i].builder, .data_files = json_root(files), .split = t[i].split}, &err);
+        uint64_t n = 0;
+        if (t[i].message ? d || !strstr(err.msg, t[i].message) : !d || !dataset_num_rows(d, &n, &err) || n != (uint64_t)t[i].rows)
+            fail_msg("%s: %llu rows, %s", text.p, (unsigned long long)n, err.msg);
+        dataset_close(d);
+        json_free(files);
+        buf_fini(&text);
+    }
+}
+
 /* ---- folders of save_to_disk ---- */
 
 static dataset *open_disk(const char *folder, bool distiset, const char *config, const char *split) {
@@ -430,13 +468,10 @@ static void dicts_and_distisets_are_chosen_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_match_as_fsspec_translates_them),
-        cmocka_unit_test(folders_resolve_as_in_the_library),
-        cmocka_unit_test(slices_hold_the_rows_of_the_library),
-        cmocka_unit_test(values_are_those_of_the_library),
-        cmocka_unit_test(saved_folders_hold_their_rows),
-        cmocka_unit_test(bytes_are_base64_and_wide_types_are_read),
-        cmocka_unit_test(dicts_and_distisets_are_chosen_by_name),
+        cmocka_unit_test(patterns_match_as_fsspec_translates_them), cmocka_unit_test(folders_resolve_as_in_the_library),
+        cmocka_unit_test(slices_hold_the_rows_of_the_library),      cmocka_unit_test(values_are_those_of_the_library),
+        cmocka_unit_test(data_files_of_the_user_may_lie_anywhere),  cmocka_unit_test(saved_folders_hold_their_rows),
+        cmocka_unit_test(bytes_are_base64_and_wide_types_are_read), cmocka_unit_test(dicts_and_distisets_are_chosen_by_name),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
