@@ -156,7 +156,7 @@ static bool check_mapping(const pipe_step *s, bool inputs, const pipe_names *own
     for (json_iter it = json_each(map); json_next(&it);) {
         if (json_kind_of(it.value) != JSON_STRING)
             return gv_fail(err, GV_FORMAT, -1, "step \"%s\": %s_mappings.%s is no text", s->name, which, str_show(it.key).text);
-        if (has(own, it.key)) continue;
+        if (has(own, it.key) || (pipe_is_source(s->kind) && has(own, json_string(it.value)))) continue;
         buf list = {0};
         put_list(&list, own);
         gv_fail(err, GV_USAGE, -1,

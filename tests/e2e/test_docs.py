@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-ROOMS = "base|modelfile|tok|tmpl|store|http|kern|data|engine|lm|weights|judge|cli"
+ROOMS = "base|modelfile|tok|tmpl|store|http|kern|data|engine|lm|weights|judge|pipe|cli"
 RUBRIC = "[criteria]\nScore 1: a\nScore 2: b\nScore 3: c\nScore 4: d\nScore 5: e"
 
 mistakes = []
