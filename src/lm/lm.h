@@ -98,9 +98,9 @@ lm_stats lm_get_stats(const lm *m);
 
 /* Options for lm_open; zero = default. */
 typedef struct lm_options {
-    const char *model;              /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
-    const char *weights;            /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
-    const char *chat_template;      /* built-in name, file, "none", or NULL = the model's own */
+    const char *model;         /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
+    const char *weights;       /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
+    const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
     const char *chat_template_text; /* the template itself; it goes before chat_template */
     const char *own_template;       /* built-in name that stands for the model's own if it has none, or NULL */
     const char *kernels;            /* "ref" ...; NULL = best */

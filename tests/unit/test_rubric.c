@@ -163,8 +163,7 @@ static void malformed_files_are_refused_with_their_place(void **state) {
             "r.json: unknown key \"weight\" in the rubric (it has criteria and score1_description to score5_description)");
     refused("a: b\n c: d\n", "r.yaml", NULL, STYLE_PAPER, GV_FORMAT,
             "r.yaml: invalid YAML at line 2: mapping values are not allowed in this context");
-    refused("a: &x b\nc: *x\n", "r.yaml", NULL, STYLE_PAPER, GV_FORMAT,
-            "r.yaml: invalid YAML at line 2: aliases are not allowed here");
+    refused("a: &x b\nc: *x\n", "r.yaml", NULL, STYLE_PAPER, GV_FORMAT, "r.yaml: invalid YAML at line 2: aliases are not allowed here");
     refused("a: b\n---\nc: d\n", "r.yaml", NULL, STYLE_PAPER, GV_FORMAT, "r.yaml: invalid YAML at line 2: more than one document");
     refused("? [a]\n: b\n", "r.yaml", NULL, STYLE_PAPER, GV_FORMAT, "r.yaml: invalid YAML at line 1: a key must be text");
     refused("[[[[[[[[[[[[[[[[[", "r.yaml", NULL, STYLE_PAPER, GV_LIMIT, "r.yaml: YAML line 1: more than 16 levels");
