@@ -35,7 +35,7 @@ static void put_code(buf *out, sv s) {
     buf_add_str(out, "<code>");
     for (; pos < s.n && n < CODE_CUT; n++) {
         const int32_t c = utf8_next(s, &pos);
-        if (c < 0 || c < 0x20 || c == 0x7f)
+        if (c < 0x20 || c == 0x7f)
             buf_add_str(out, "&#65533;");
         else if (c < 0x80 && (isalnum(c) || strchr(" .:=/-", c)))
             buf_add_char(out, (char)c);
