@@ -39,8 +39,12 @@ def check(folder):
     dir_ = os.path.join(out, "seed")
     env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:exitcode=99")
 
+    with open(WRITER, "rb") as f:
+        sanitized = b"__asan_init" in f.read()
+    calls_to_fail = "open,read,write,sync,rename,unlink,close" + ("" if sanitized else ",map")  # the sanitizer ends itself when it gets no memory
+
     def run(n, action):
-        return subprocess.run([tool, "open,read,write,sync,rename,unlink,close,map", str(n), action, count_file, WRITER, "write", out, "seed"], env=env,
+        return subprocess.run([tool, calls_to_fail, str(n), action, count_file, WRITER, "write", out, "seed"], env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     os.mkdir(out)
