@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (r.n == 0 || r.base >= (int)r.n) abort();
         for (size_t i = 0; i < r.n; i++)
             for (int step = 0; step < 4; step++) {
-                const double depth = step / 3.0, density = merge_setting(&r, (int)i, "density", "model.layers.1.mlp.up_proj.weight", depth, 1);
+                const double depth = step / 3.0,
+                             density = merge_setting(&r, (int)i, "density", "model.layers.1.mlp.up_proj.weight", depth, 1);
                 if (!(density >= 0 && density <= 1) || isinf(merge_setting(&r, (int)i, "weight", "lm_head.weight", depth, NAN))) abort();
             }
     }
