@@ -7,7 +7,7 @@ _gavel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=--help
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'judge run plan validate info render parse tokenize logits inspect export verify quantize bench pull push --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'judge run plan validate info render parse tokenize logits inspect export verify quantize merge bench pull push --help --version' -- "$cur")
         return
     fi
     if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -180,6 +180,14 @@ _gavel() {
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         esac
         options='--type --imatrix --calibrate --ctx --requantize --threads --kernels --json --quiet --help'
+        ;;
+    merge)
+        case $prev in
+        --seed) return ;;
+        --max-shard) return ;;
+        --threads|-t) return ;;
+        esac
+        options='--seed --max-shard --threads --json --quiet --help'
         ;;
     bench)
         case $prev in

@@ -17,7 +17,8 @@ enum exit_code {
 };
 
 extern const opt_command command_judge, command_render, command_parse, command_tokenize, command_logits, command_inspect, command_export,
-    command_verify, command_bench, command_quantize, command_run, command_info, command_validate, command_plan, command_pull, command_push;
+    command_verify, command_bench, command_quantize, command_merge, command_run, command_info, command_validate, command_plan, command_pull,
+    command_push;
 /* All of them, in the order of --help. */
 extern const opt_command *const commands[];
 extern const size_t n_commands;

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const opt_command *const commands[] = {&command_judge,    &command_run,     &command_plan,   &command_validate,
-                                       &command_info,     &command_render,  &command_parse,  &command_tokenize,
-                                       &command_logits,   &command_inspect, &command_export, &command_verify,
-                                       &command_quantize, &command_bench,   &command_pull,   &command_push};
+const opt_command *const commands[] = {&command_judge,  &command_run,    &command_plan,     &command_validate, &command_info,
+                                       &command_render, &command_parse,  &command_tokenize, &command_logits,   &command_inspect,
+                                       &command_export, &command_verify, &command_quantize, &command_merge,    &command_bench,
+                                       &command_pull,   &command_push};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 volatile sig_atomic_t cli_signal;

@@ -7,7 +7,7 @@ import subprocess
 import support
 from support import ROOT, judge, read, refused, rows, run, tiny, write
 
-COMMANDS = ["judge", "run", "plan", "validate", "info", "render", "parse", "tokenize", "logits", "inspect", "export", "verify", "quantize", "bench", "pull",
+COMMANDS = ["judge", "run", "plan", "validate", "info", "render", "parse", "tokenize", "logits", "inspect", "export", "verify", "quantize", "merge", "bench", "pull",
             "push"]
 
 

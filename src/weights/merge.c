@@ -1,0 +1,234 @@
+/* See merge.h.  Opens the models, checks that they fit together, and runs one tensor after another into the writer. */
+#include "weights/merge.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "modelfile/safetensors_out.h"
+#include "weights/merge_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SLICE_CHUNKS = 256, MAX_RECIPE_BYTES = 1 << 20 };
+
+/* ---- models that fit together ---- */
+
+static bool open_models(const merge_options *o, const merge_recipe *r, merge_model *m, gv_err *err) {
+    for (size_t i = 0; i < r->n; i++) {
+        struct stat st;
+        if (!o->locate(o->ctx, r->input[i].model, &m[i].path, err)) return false;
+        if (stat(m[i].path, &st) == 0 && !S_ISDIR(st.st_mode))
+            return gv_fail(err, GV_USAGE, -1, "model %s is a file; merging takes Hugging Face folders (config.json, safetensors)",
+                           r->input[i].model);
+        m[i].t = tensors_open(m[i].path, err);
+        if (!m[i].t) return false;
+    }
+    return true;
+}
+
+static void put_shape(const tensor_view *v, buf *out) {
+    buf_add_char(out, '[');
+    for (uint32_t d = v->n_dims; d-- > 0;) buf_printf(out, "%s%lld", d + 1 < v->n_dims ? ", " : "", (long long)v->ne[d]);
+    buf_add_char(out, ']');
+}
+
+static bool same_shape(const tensor_view *a, const tensor_view *b) {
+    return a->n_dims == b->n_dims && memcmp(a->ne, b->ne, sizeof a->ne) == 0;
+}
+
+static bool check_tensors(const merge_model *a, const merge_model *b, gv_err *err) {
+    const safetensors *x = tensors_hf(a->t), *y = tensors_hf(b->t);
+    for (size_t i = 0; i < safetensors_count(x); i++) {
+        const tensor_view *v = safetensors_at(x, i), *w = safetensors_find(y, v->name);
+        if (!w) return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", v->name, a->path, b->path);
+        if (same_shape(v, w)) continue;
+        buf p = {0}, q = {0};
+        put_shape(v, &p);
+        put_shape(w, &q);
+        gv_fail(err, GV_FORMAT, -1, "tensor %s: shape %s in %s, %s in %s", v->name, p.p, a->path, q.p, b->path);
+        buf_fini(&p);
+        buf_fini(&q);
+        return false;
+    }
+    for (size_t i = 0; i < safetensors_count(y); i++)
+        if (!safetensors_find(x, safetensors_at(y, i)->name))
+            return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", safetensors_at(y, i)->name, b->path, a->path);
+    return true;
+}
+
+static bool check_config(const merge_model *a, const merge_model *b, gv_err *err) {
+    const hf_config *x = tensors_hf_config(a->t), *y = tensors_hf_config(b->t);
+    if (strcmp(x->model_type, y->model_type) != 0)
+        return gv_fail(err, GV_FORMAT, -1, "model_type is %s in %s, %s in %s", x->model_type, a->path, y->model_type, b->path);
+    if (x->heads != y->heads || x->heads_kv != y->heads_kv)
+        return gv_fail(err, GV_FORMAT, -1, "%lld heads with %lld of keys in %s, %lld with %lld in %s", (long long)x->heads,
+                       (long long)x->heads_kv, a->path, (long long)y->heads, (long long)y->heads_kv, b->path);
+    if (x->rope_theta < y->rope_theta || x->rope_theta > y->rope_theta)
+        log_msg(LOG_WARN, "rope_theta is %g in %s, %g in %s: such weights are unlikely to fit together", x->rope_theta, a->path,
+                y->rope_theta, b->path);
+    return true;
+}
+
+static bool check_tokens(const merge_model *a, const tok *x, const merge_model *b, const tok *y, gv_err *err) {
+    const int32_t n = tok_n_vocab(x) < tok_n_vocab(y) ? tok_n_vocab(x) : tok_n_vocab(y);
+    for (int32_t i = 0; i < n; i++)
+        if (!sv_eq(tok_piece(x, i), tok_piece(y, i)))
+            return gv_fail(err, GV_FORMAT, -1, "vocabularies differ: token %d is \"%s\" in %s, \"%s\" in %s", i,
+                           str_show(tok_piece(x, i)).text, a->path, str_show(tok_piece(y, i)).text, b->path);
+    if (tok_n_vocab(x) != tok_n_vocab(y))
+        return gv_fail(err, GV_FORMAT, -1, "vocabularies differ: %d tokens in %s, %d in %s", tok_n_vocab(x), a->path, tok_n_vocab(y),
+                       b->path);
+    if (strcmp(tok_hash(x), tok_hash(y)) != 0)
+        return gv_fail(err, GV_FORMAT, -1, "tokenizers of %s and %s have the same tokens, but differ in merges, scores or kinds of tokens",
+                       a->path, b->path);
+    return true;
+}
+
+static bool check_models(const merge_model *m, size_t n, gv_err *err) {
+    tok *first = tok_from_tensors(m[0].t, err);
+    bool ok = first || gv_context(err, "%s", m[0].path);
+    for (size_t i = 1; ok && i < n; i++) {
+        tok *other = tok_from_tensors(m[i].t, err);
+        ok = other || gv_context(err, "%s", m[i].path);
+        ok = ok && check_config(&m[0], &m[i], err) && check_tokens(&m[0], first, &m[i], other, err) && check_tensors(&m[0], &m[i], err);
+        tok_free(other);
+    }
+    tok_free(first);
+    return ok;
+}
+
+/* ---- tensors ---- */
+
+/* The type that holds all inputs' values, which is what torch promotes to. */
+static dtype type_of(const merge_recipe *r, const merge_model *m, const char *name) {
+    if (r->has_dtype) return r->type;
+    dtype type = safetensors_find(tensors_hf(m[0].t), name)->type;
+    for (size_t i = 1; i < r->n; i++)
+        if (safetensors_find(tensors_hf(m[i].t), name)->type != type) type = DT_F32;
+    return type;
+}
+
+/* Where the tensor stands among the layers: 0 for what is in none. */
+static double depth_of(const char *name, int64_t layers) {
+    const char *at = strstr(name, "layers.");
+    if (!at) return 0;
+    const long long layer = strtoll(at + strlen("layers."), NULL, 10);
+    return layers > 1 ? (double)layer / (double)(layers - 1) : 1;
+}
+
+static bool set_job(merge_job *j, const merge_recipe *r, const merge_model *m, const tensor_view *v, gv_err *err) {
+    const double depth = depth_of(v->name, tensors_hf_config(m[0].t)->layers);
+    double total = 0;
+    j->name = v->name;
+    j->work = type_of(r, m, v->name);
+    j->out = r->has_out_dtype ? r->out_type : j->work;
+    j->n = (int64_t)(v->n_bytes / dtype_get((uint32_t)v->type)->block_bytes);
+    j->normalize = merge_setting(r, -1, "normalize", v->name, depth, r->method == MERGE_LINEAR || r->method == MERGE_TIES) > 0;
+    j->rescale = merge_setting(r, -1, "rescale", v->name, depth, r->method == MERGE_DARE_LINEAR || r->method == MERGE_DARE_TIES) > 0;
+    j->lambda = merge_setting(r, -1, "lambda", v->name, depth, 1);
+    j->t = merge_setting(r, -1, "t", v->name, depth, NAN);
+    if (r->method == MERGE_SLERP && isnan(j->t)) return gv_fail(err, GV_USAGE, -1, "tensor %s: no filter of t takes it", v->name);
+    for (size_t i = 0; i < r->n; i++) {
+        j->in[i] = safetensors_find(tensors_hf(m[i].t), v->name);
+        j->density[i] = merge_setting(r, (int)i, "density", v->name, depth, 1);
+        j->weight[i] = merge_setting(r, (int)i, "weight", v->name, depth, NAN);
+        if (r->method == MERGE_SLERP || ((int)i == r->base && r->method != MERGE_LINEAR)) continue;
+        if (isnan(j->weight[i]))
+            return gv_fail(err, GV_USAGE, -1, "tensor %s: no filter of %s's weight takes it", v->name, r->input[i].model);
+        total += j->weight[i];
+    }
+    if (r->method == MERGE_LINEAR && j->normalize && (float)total == 0)
+        return gv_fail(err, GV_USAGE, -1, "tensor %s: the weights have the sum 0, which normalize cannot divide by", v->name);
+    return true;
+}
+
+static void drop(const merge_recipe *r, const merge_model *m, const merge_job *j, int64_t first, int64_t n) {
+    for (size_t i = 0; i < r->n; i++) {
+        const size_t size = dtype_get((uint32_t)j->in[i]->type)->block_bytes;
+        tensors_drop(m[i].t, j->in[i]->data + (size_t)first * size, (size_t)n * size);
+    }
+}
+
+static bool write_tensor(merge_job *j, const merge_recipe *r, const merge_model *m, safetensors_out *out, uint8_t *slice, gv_err *err) {
+    const int64_t step = (int64_t)SLICE_CHUNKS * MERGE_CHUNK;
+    if (j->n == 0) return true;
+    bool ok = merge_job_prepare(j, err);
+    for (int64_t at = 0; ok && at < j->n; at += step) {
+        const int64_t here = j->n - at < step ? j->n - at : step;
+        ok = merge_job_run(j, at, here, slice, err) &&
+             safetensors_out_put(out, slice, (size_t)here * dtype_get((uint32_t)j->out)->block_bytes, err);
+        drop(r, m, j, at, here);
+    }
+    merge_job_fini(j);
+    return ok;
+}
+
+static bool declare(safetensors_out *out, const merge_recipe *r, const merge_model *m, uint64_t *bytes, gv_err *err) {
+    const safetensors *s = tensors_hf(m[0].t);
+    for (size_t i = 0; i < safetensors_count(s); i++) {
+        const tensor_view *v = safetensors_at(s, i);
+        const dtype type = r->has_out_dtype ? r->out_type : type_of(r, m, v->name);
+        int64_t dims[4];
+        for (uint32_t d = 0; d < v->n_dims; d++) dims[d] = v->ne[v->n_dims - 1 - d];
+        if (!safetensors_out_add(out, v->name, type, dims, v->n_dims, err)) return false;
+        *bytes += v->n_bytes / dtype_get((uint32_t)v->type)->block_bytes * dtype_get((uint32_t)type)->block_bytes;
+    }
+    return true;
+}
+
+static bool write_tensors(const merge_options *o, const merge_recipe *r, const merge_model *m, const char *folder, merge_stats *stats,
+                          gv_err *err) {
+    const safetensors *s = tensors_hf(m[0].t);
+    merge_job j = {.method = r->method, .n_in = r->n, .base = r->base, .seed = o->seed, .threads = o->threads};
+    const size_t n_scratch = (size_t)pool_threads(o->threads) * (MERGE_SCRATCH + r->n) * MERGE_CHUNK;
+    uint8_t *slice = gv_try_malloc((size_t)SLICE_CHUNKS * MERGE_CHUNK, sizeof(float), "a slice of a tensor", err);
+    safetensors_out *out = safetensors_out_new(o->max_shard_bytes);
+    j.scratch = slice ? gv_try_malloc(n_scratch, sizeof *j.scratch, "chunks of tensors", err) : NULL;
+    stats->n_tensors = safetensors_count(s);
+    stats->n_models = r->n;
+    bool ok = j.scratch && declare(out, r, m, &stats->bytes, err) && safetensors_out_begin(out, folder, err);
+    merge_progress now = {.n_tensors = stats->n_tensors, .n_bytes = stats->bytes};
+    for (size_t i = 0; ok && i < stats->n_tensors; i++) {
+        const tensor_view *v = safetensors_at(s, i);
+        ok = set_job(&j, r, m, v, err) && write_tensor(&j, r, m, out, slice, err);
+        now.tensor = i + 1;
+        now.name = v->name;
+        if (ok) now.done_bytes += (uint64_t)j.n * dtype_get((uint32_t)j.out)->block_bytes;
+        if (ok && o->progress && !o->progress(o->ctx, &now)) ok = gv_fail(err, GV_INTERRUPTED, -1, "interrupted");
+    }
+    ok = ok && safetensors_out_end(out, err);
+    safetensors_out_free(out);
+    free(j.scratch);
+    free(slice);
+    return ok;
+}
+
+static bool merge(const merge_options *o, const merge_recipe *r, sv text, merge_model *m, merge_stats *stats, gv_err *err) {
+    merge_stage stage = {.fd = -1};
+    const bool ok = open_models(o, r, m, err) && check_models(m, r->n, err) && merge_stage_open(&stage, o->out, err) &&
+                    write_tensors(o, r, m, stage.path, stats, err) && merge_write_files(stage.path, o, r, text, m, err) &&
+                    merge_stage_commit(&stage, err);
+    merge_stage_close(&stage);
+    return ok;
+}
+
+bool weights_merge(const merge_options *o, merge_stats *stats, gv_err *err) {
+    merge_model m[MERGE_MAX_MODELS] = {{0}};
+    merge_recipe r = {.base = -1};
+    buf text = {0};
+    struct stat st;
+    *stats = (merge_stats){0};
+    if (lstat(o->out, &st) == 0) return gv_fail(err, GV_USAGE, -1, "%s exists already; give another name for the output", o->out);
+    bool ok = file_read_all(o->recipe, MAX_RECIPE_BYTES, &text, err);
+    if (ok && !merge_recipe_parse(&r, buf_view(&text), err)) ok = gv_context(err, "%s", o->recipe);
+    ok = ok && merge(o, &r, buf_view(&text), m, stats, err);
+    for (size_t i = 0; i < r.n; i++) {
+        tensors_close(m[i].t);
+        free(m[i].path);
+    }
+    merge_recipe_fini(&r);
+    buf_fini(&text);
+    return ok;
+}
