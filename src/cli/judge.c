@@ -309,7 +309,8 @@ const opt_command command_judge = {
     .args = "INPUT",
     .summary = "Judge every row of a data set",
     .detail =
-        "Reads rows (.jsonl, .json, .csv, .tsv, .parquet, - for JSON lines on standard input, a folder, or a data set of the Hub as "
+        "Reads rows (.jsonl, .json, .csv, .tsv, these also as .gz or .zst, .parquet, - for JSON lines on standard input, a folder, or a "
+        "data set of the Hub as "
         "hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]), asks the evaluator model about each, and writes "
         "the rows with five more columns: feedback, result (1 to 5, A or B, or null), status, message and model_name. Columns read: "
         "instruction, generation (in relative mode generations, a list of two) and, with --reference, reference.\n\n"

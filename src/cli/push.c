@@ -8,7 +8,6 @@
 #include "http/hub_push.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <fts.h>
 #include <stdlib.h>
 
@@ -48,12 +47,6 @@ typedef struct push_list {
     bool is_model;
 } push_list;
 
-static bool wanted(const push_opts *o, const char *path) {
-    for (size_t i = 0; i < o->include.n; i++)
-        if (fnmatch(o->include.v[i], path, 0) == 0) return true;
-    return o->include.n == 0;
-}
-
 static void add(push_list *l, const char *path, const char *local) {
     if (l->n == l->cap) {
         l->cap = l->cap ? 2 * l->cap : 64;
@@ -85,7 +78,7 @@ static bool walk(const push_opts *o, const char *folder, push_list *l, gv_err *e
         case FTS_F:
             if (e->fts_level == 0)
                 ok = gv_fail(err, GV_USAGE, -1, "%s is a file; push takes a folder", folder);
-            else if (wanted(o, e->fts_path + skip + 1))
+            else if (o->include.n == 0 || hub_glob_match(o->include.v, o->include.n, e->fts_path + skip + 1))
                 add(l, e->fts_path + skip + 1, e->fts_path);
             break;
         case FTS_DP: break;

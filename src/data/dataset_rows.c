@@ -3,22 +3,20 @@
 
 #include "data/parquet.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- one file ---- */
 
 /* Is it one array, or one object a line? */
 static bool json_format(const char *path, const char *shown, rows_format *out, gv_err *err) {
-    char head[4096];
-    FILE *f = fopen(path, "rb");
-    if (!f) return gv_fail_errno(err, "cannot open %s", shown);
-    size_t n = fread(head, 1, sizeof head, f), i = 0;
-    fclose(f);
-    if (n >= 3 && !memcmp(head, "\xef\xbb\xbf", 3)) i = 3;
-    while (i < n && (head[i] == ' ' || (head[i] >= '\t' && head[i] <= '\r'))) i++;
-    *out = i < n && head[i] == '[' ? ROWS_JSON : ROWS_JSONL;
-    return true;
+    source s;
+    int c = -1;
+    bool ok = source_open(&s, path, err);
+    s.name = shown;
+    while (ok && (ok = source_peek(&s, &c, err)) && (c == ' ' || (c >= '\t' && c <= '\r'))) source_take(&s, 1);
+    source_close(&s);
+    *out = c == '[' ? ROWS_JSON : ROWS_JSONL;
+    return ok;
 }
 
 bool file_rows_open(const dataset *d, size_t file, file_rows *out, gv_err *err) {

@@ -5,6 +5,9 @@
  * exactly what the other writes. */
 #include "data/parquet_internal.h"
 
+#include "base/base64.h"
+#include "data/value_text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +15,6 @@
 enum { JULIAN_1970 = 2440588, SECONDS_A_DAY = 86400 };
 static const int64_t per_second[] = {1000, 1000000, 1000000000};
 static const int digits_of[] = {3, 6, 9};
-static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 size_t pq_value_bytes(const pq_leaf *l) {
     switch (l->physical) {
@@ -28,73 +30,13 @@ size_t pq_value_bytes(const pq_leaf *l) {
 
 /* ---- to text ---- */
 
-static int64_t floor_div(int64_t a, int64_t b) {
-    return a / b - (a % b < 0);
-}
-
-/* Days since 1970-01-01 in the proleptic Gregorian calendar: http://howardhinnant.github.io/date_algorithms.html */
-static void put_date(buf *out, int64_t days) {
-    const int64_t z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
-    const int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    const int64_t mp = (5 * doy + 2) / 153, d = doy - (153 * mp + 2) / 5 + 1, m = mp < 10 ? mp + 3 : mp - 9;
-    const int64_t y = yoe + era * 400 + (m <= 2);
-    buf_printf(out, y < 0 ? "-%04lld-%02lld-%02lld" : "%04lld-%02lld-%02lld", (long long)(y < 0 ? -y : y), (long long)m, (long long)d);
-}
-
-static void put_time(buf *out, int64_t units, time_unit u) {
-    const int64_t s = units / per_second[u], rest = units % per_second[u];
-    buf_printf(out, "%02lld:%02lld:%02lld", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
-    if (rest) buf_printf(out, ".%0*lld", digits_of[u], (long long)rest);
-}
-
-static void put_timestamp(buf *out, int64_t v, time_unit u, bool utc) {
-    const int64_t a_day = SECONDS_A_DAY * per_second[u], days = floor_div(v, a_day);
-    buf_add_char(out, '"');
-    put_date(out, days);
-    buf_add_char(out, 'T');
-    put_time(out, v - days * a_day, u);
-    buf_add_str(out, utc ? "Z\"" : "\"");
-}
-
 static bool put_int96(buf *out, const uint8_t *p, const char **why) {
     int64_t ns;
     int32_t julian;
     memcpy(&ns, p, 8);
     memcpy(&julian, p + 8, 4);
-    if (ns < 0 || ns >= SECONDS_A_DAY * per_second[UNIT_NS]) return *why = "a time of day out of its range", false;
-    buf_add_char(out, '"');
-    put_date(out, (int64_t)julian - JULIAN_1970);
-    buf_add_char(out, 'T');
-    put_time(out, ns, UNIT_NS);
-    buf_add_char(out, '"');
-    return true;
-}
-
-static void put_base64(buf *out, const uint8_t *p, size_t n) {
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < n; i += 3) {
-        const uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        const char four[4] = {base64[v >> 18], base64[v >> 12 & 63], i + 1 < n ? base64[v >> 6 & 63] : '=',
-                              i + 2 < n ? base64[v & 63] : '='};
-        buf_add(out, four, 4);
-    }
-    buf_add_char(out, '"');
-}
-
-static void put_float(buf *out, double d) {
-    if (isnan(d))
-        buf_add_str(out, "\"NaN\"");
-    else if (isinf(d))
-        buf_add_str(out, d > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    else
-        json_put_double(out, d);
-}
-
-static double half_to_double(uint16_t h) {
-    const int e = h >> 10 & 31, m = h & 1023;
-    const double sign = h & 0x8000 ? -1 : 1;
-    if (e == 31) return m ? (double)NAN : sign * (double)INFINITY;
-    return sign * (e ? ldexp(1024 + m, e - 25) : ldexp(m, -24));
+    *why = "a time of day out of its range";
+    return value_put_moment(out, (int64_t)julian - JULIAN_1970, ns, per_second[UNIT_NS], false);
 }
 
 /* Big-endian two's complement of at most 16 bytes. */
@@ -114,22 +56,6 @@ static bool decimal_of(const pq_leaf *l, const void *p, __int128 *out, const cha
     unsigned __int128 v = b[0] & 0x80 ? ~(unsigned __int128)0 : 0;
     for (size_t i = 0; i < n; i++) v = v << 8 | b[i];
     *out = (__int128)v;
-    return true;
-}
-
-static bool put_decimal(buf *out, const pq_leaf *l, const void *p, const char **why) {
-    __int128 v;
-    char text[64];
-    size_t n = 0;
-    if (!decimal_of(l, p, &v, why)) return false;
-    unsigned __int128 u = v < 0 ? -(unsigned __int128)v : (unsigned __int128)v;
-    for (int i = 0; u || i <= l->type->scale; i++, u /= 10) {
-        if (i && i == l->type->scale) text[n++] = '.';
-        text[n++] = (char)('0' + (int)(u % 10));
-    }
-    buf_add_str(out, v < 0 ? "\"-" : "\"");
-    while (n) buf_add_char(out, text[--n]);
-    buf_add_char(out, '"');
     return true;
 }
 
@@ -165,38 +91,28 @@ bool pq_put_value(buf *out, const pq_leaf *l, const void *p, const char **why) {
     float f;
     double d;
     uint16_t h;
+    __int128 decimal;
     const schema_type *t = l->type;
     if (l->special == PQ_INT96) return put_int96(out, p, why);
     switch (t->kind) {
     case TYPE_NULL: buf_add_str(out, "null"); return true;
     case TYPE_BOOL: buf_add_str(out, *(const uint8_t *)p ? "true" : "false"); return true;
     case TYPE_UINT64: buf_printf(out, "%llu", (unsigned long long)integer_of(l, p)); return true;
-    case TYPE_FLOAT16: memcpy(&h, p, 2), put_float(out, half_to_double(h)); return true;
-    case TYPE_FLOAT32: memcpy(&f, p, 4), put_float(out, (double)f); return true;
-    case TYPE_FLOAT64: memcpy(&d, p, 8), put_float(out, d); return true;
+    case TYPE_FLOAT16: memcpy(&h, p, 2), value_put_float(out, value_half(h)); return true;
+    case TYPE_FLOAT32: memcpy(&f, p, 4), value_put_float(out, (double)f); return true;
+    case TYPE_FLOAT64: memcpy(&d, p, 8), value_put_float(out, d); return true;
     case TYPE_STRING:
         if (l->special == PQ_UUID) return put_uuid(out, p), true;
         return put_text(out, p, why);
     case TYPE_BINARY: {
         const carquet_byte_array_t *a = p;
-        return put_base64(out, a->data, (size_t)a->length), true;
+        return value_put_base64(out, a->data, (size_t)a->length), true;
     }
-    case TYPE_FIXED_BINARY: put_base64(out, p, (size_t)t->width); return true;
-    case TYPE_DATE:
-        buf_add_char(out, '"');
-        put_date(out, integer_of(l, p));
-        buf_add_char(out, '"');
-        return true;
-    case TYPE_TIME: {
-        const int64_t v = integer_of(l, p);
-        if (v < 0 || v >= SECONDS_A_DAY * per_second[t->unit]) return *why = "a time of day out of its range", false;
-        buf_add_char(out, '"');
-        put_time(out, v, t->unit);
-        buf_add_char(out, '"');
-        return true;
-    }
-    case TYPE_TIMESTAMP: put_timestamp(out, integer_of(l, p), t->unit, t->utc); return true;
-    case TYPE_DECIMAL: return put_decimal(out, l, p, why);
+    case TYPE_FIXED_BINARY: value_put_base64(out, p, (size_t)t->width); return true;
+    case TYPE_DATE: value_put_date(out, integer_of(l, p)); return true;
+    case TYPE_TIME: *why = "a time of day out of its range"; return value_put_time(out, integer_of(l, p), per_second[t->unit]);
+    case TYPE_TIMESTAMP: value_put_timestamp(out, integer_of(l, p), per_second[t->unit], t->utc); return true;
+    case TYPE_DECIMAL: return decimal_of(l, p, &decimal, why) && (value_put_decimal(out, decimal, t->scale), true);
     default: json_put_int(out, integer_of(l, p)); return true;
     }
 }
@@ -229,7 +145,7 @@ static bool take_date(sv s, size_t *at, int64_t *days) {
     if (negative) y = -y;
     if (m == 2 && d == 29 && !(y % 4 == 0 && (y % 100 != 0 || y % 400 == 0))) return false;
     y -= m <= 2;
-    const int64_t era = floor_div(y, 400), yoe = y - era * 400, doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
+    const int64_t era = y / 400 - (y % 400 < 0), yoe = y - era * 400, doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
     *days = era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
     return true;
 }
@@ -261,28 +177,6 @@ static bool timestamp_of(sv s, const schema_type *t, int64_t *out) {
         return false;
     if (t->utc && !take_char(s, &at, 'Z')) return false;
     return at == s.n && !__builtin_mul_overflow(days, a_day, out) && !__builtin_add_overflow(*out, units, out);
-}
-
-static int sixbits(char c) {
-    const char *at = c ? strchr(base64, c) : NULL;
-    return at ? (int)(at - base64) : -1;
-}
-
-static bool get_base64(buf *out, sv s) {
-    while (s.n && s.p[s.n - 1] == '=') s.n--;
-    uint32_t bits = 0;
-    int n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        const int v = sixbits(s.p[i]);
-        if (v < 0) return false;
-        bits = bits << 6 | (uint32_t)v;
-        n += 6;
-        if (n >= 8) {
-            n -= 8;
-            buf_add_char(out, (char)(bits >> n & 255));
-        }
-    }
-    return s.n % 4 != 1;
 }
 
 static bool get_decimal(buf *out, sv s, const schema_type *t) {
@@ -385,10 +279,10 @@ static bool get_string(buf *out, const pq_leaf *l, sv s, const char **why) {
     int64_t v = 0;
     switch (t->kind) {
     case TYPE_STRING: buf_add_sv(out, s); return true;
-    case TYPE_BINARY: *why = "base64 is expected"; return get_base64(out, s);
+    case TYPE_BINARY: *why = "base64 is expected"; return base64_decode(s, out);
     case TYPE_FIXED_BINARY:
         *why = "base64 of the type's width is expected";
-        return get_base64(out, s) && out->n - before == (size_t)t->width;
+        return base64_decode(s, out) && out->n - before == (size_t)t->width;
     case TYPE_DECIMAL: *why = "a decimal that fits the type is expected"; return get_decimal(out, s, t);
     case TYPE_DATE:
         *why = "a date like 2024-02-29 is expected";

@@ -56,19 +56,32 @@ static const char *mapped(const rows_map *m, const char *name) {
 
 /* ---- opening ---- */
 
+static bool ends_nocase(sv s, const char *suffix) {
+    const size_t n = strlen(suffix);
+    return s.n >= n && !strncasecmp(s.p + s.n - n, suffix, n);
+}
+
+/* path without a last .gz or .zst */
+static sv without_packing(sv path) {
+    return sv_sub(path, 0, path.n - (ends_nocase(path, ".gz") ? 3 : ends_nocase(path, ".zst") ? 4 : 0));
+}
+
+/* *out is ROWS_AUTO before. */
 static bool format_of(const char *path, rows_format *out, gv_err *err) {
     static const struct {
         const char *suffix;
         rows_format format;
     } known[] = {{".jsonl", ROWS_JSONL}, {".json", ROWS_JSON}, {".csv", ROWS_CSV}, {".tsv", ROWS_TSV}, {".parquet", ROWS_PARQUET}};
-    size_t n = strlen(path);
+    const sv whole = sv_of(path), name = without_packing(whole);
     if (!strcmp(path, "-")) return *out = ROWS_JSONL, true;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        size_t k = strlen(known[i].suffix);
-        if (n > k && !strcasecmp(path + n - k, known[i].suffix)) return *out = known[i].format, true;
-    }
-    return gv_fail(err, GV_USAGE, -1,
-                   "%s: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input",
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (name.n > strlen(known[i].suffix) && ends_nocase(name, known[i].suffix)) *out = known[i].format;
+    if (*out == ROWS_PARQUET && name.n < whole.n)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: a Parquet file is not read compressed; decompress it first", path);
+    return *out != ROWS_AUTO ||
+           gv_fail(err, GV_USAGE, -1,
+                   "%s: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, also with .gz or .zst behind it, from "
+                   ".parquet, or - for JSON lines on standard input",
                    path);
 }
 
@@ -96,7 +109,7 @@ static bool start_reader(rows_reader *r, const char *path, gv_err *err) {
     if (r->feed.next) return true;
     if (r->format == ROWS_PARQUET) return rows_open_parquet(r, path, err);
     if (!source_fill(&r->src, err)) return false;
-    if (r->src.bytes_read == 0) return o->may_be_empty ? r->done = true : gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
+    if (r->src.n == 0) return o->may_be_empty ? r->done = true : gv_fail(err, GV_FORMAT, -1, "%s: the file is empty", r->name);
     if (r->format != ROWS_CSV && r->format != ROWS_TSV) return true;
     r->delimiter = o->delimiter ? o->delimiter : r->format == ROWS_CSV ? ',' : '\t';
     if (!rows_read_header(r, err)) return false;
@@ -354,7 +367,7 @@ void rows_position(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all
         rows_position_parquet(r, bytes_read, bytes_all);
         return;
     }
-    *bytes_read = r->src.bytes_read - (int64_t)(r->src.n - r->src.pos);
+    *bytes_read = r->src.bytes_read - (int64_t)(r->src.unpacker ? r->src.packed.n : r->src.n - r->src.pos);
     *bytes_all = r->src.bytes_all;
 }
 

@@ -1,4 +1,4 @@
-/* Row streams: read rows from JSONL, JSON, CSV, TSV and Parquet files one at a time, and write rows to JSONL, CSV and Parquet.  docs/data.md has the formats.
+/* Row streams: read rows from JSONL, JSON, CSV, TSV (all also as gzip or zstd) and Parquet files one at a time, and write rows to JSONL, CSV and Parquet.  docs/data.md has the formats.
  *
  * A row is an ordered list of columns, each with its raw JSON text (byte-exact for JSONL and JSON; a JSON string made of the field for CSV
  * and TSV, by the column's type for Parquet) and the parsed value.  A row that breaks its format is delivered with bad = true and a message, and reading goes on behind it;
@@ -71,7 +71,7 @@ typedef struct row {
 
 typedef struct rows_reader rows_reader;
 
-/* NULL on failure.  GV_IO: cannot open or read; GV_UNSUPPORTED: hf://, gzip, UTF-16, a folder; GV_USAGE: unknown suffix, shard out of
+/* NULL on failure.  GV_IO: cannot open or read; GV_UNSUPPORTED: UTF-16, xz, compressed Parquet; GV_USAGE: unknown suffix, shard out of
  * range; GV_FORMAT: empty file, broken CSV header.  path "-" reads JSONL from standard input (once; see rows_spool_stdin). */
 rows_reader *rows_open(const char *path, const rows_options *o, gv_err *err) GV_MUST_USE;
 /* The same over borrowed bytes; o->format must be given. */
@@ -82,7 +82,7 @@ void rows_close(rows_reader *r);
 bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) GV_MUST_USE;
 /* Columns of a CSV or TSV header; *n = 0 and NULL for JSON, where each row has its own. */
 const sv *rows_header(const rows_reader *r, size_t *n);
-/* Bytes read so far and the file's size (-1 if unknown), for progress. */
+/* Stored bytes read so far and the file's size (-1 if unknown), for progress. */
 void rows_position(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all);
 
 /* Column by the name asked for, through the map; NULL if the row has none. */
@@ -95,7 +95,7 @@ typedef struct rows_summary {
     uint64_t n_rows;     /* in the input, up to limit */
     uint64_t n_selected; /* of these in this shard */
     uint64_t n_bad;      /* of the selected */
-    char sha256[65];     /* of the whole input's bytes */
+    char sha256[65];     /* of the whole input's bytes, as stored */
     sv *columns;         /* of all good selected rows, in order of first appearance */
     size_t n_columns;
     schema types; /* of the columns, if asked for: those of a Parquet file, else as the values of all good selected rows need them */

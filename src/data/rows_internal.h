@@ -4,8 +4,9 @@
 
 #include "data/parquet.h"
 #include "data/rows.h"
+#include "data/unpack.h"
 
-/* Bytes of a file or of memory, chunk by chunk: p[pos, n) is what is left of the current chunk. */
+/* Bytes of a file or of memory, unpacked, chunk by chunk: p[pos, n) is what is left of the current chunk. */
 typedef struct source {
     const char *p;
     size_t pos, n;
@@ -14,8 +15,12 @@ typedef struct source {
     int fd;      /* -1: memory */
     char *chunk; /* owned, for fd */
     const char *name;
-    int64_t bytes_read, bytes_all; /* -1: unknown */
-    sha256 *digest;                /* NULL: none; fed with each chunk */
+    bool started, stored_end;      /* something was read; there is no more to read */
+    int64_t bytes_read, bytes_all; /* as stored; -1: unknown */
+    sha256 *digest;                /* NULL: none; fed with what is stored */
+    unpacker *unpacker;            /* NULL: not compressed */
+    sv packed;                     /* read and not yet unpacked */
+    char *unpacked;                /* owned; the chunk of an unpacker */
     int64_t line;                  /* of p[pos], kept by the formats */
 } source;
 

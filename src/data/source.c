@@ -1,5 +1,5 @@
-/* Bytes of a row file in chunks of 256 KiB.  A leading UTF-8 byte order mark is skipped; what is certainly no text (UTF-16, gzip, zstd,
- * Parquet) is refused at the first chunk by its magic number. */
+/* Bytes of a row file in chunks of 256 KiB, unpacked if they are gzip or zstd.  A leading UTF-8 byte order mark is skipped; what is certainly no text
+ * (UTF-16, other compressions, Parquet) is refused at the first chunk by its magic number. */
 #include "data/rows_internal.h"
 
 #include <errno.h>
@@ -33,45 +33,81 @@ void source_open_memory(source *s, const void *p, size_t n) {
 void source_close(source *s) {
     if (s->fd > STDIN_FILENO) close(s->fd);
     free(s->chunk);
+    free(s->unpacked);
+    unpack_close(s->unpacker);
     *s = (source){.fd = -1};
 }
 
-static bool starts(const source *s, const char *magic, size_t n) {
-    return s->n >= n && memcmp(s->p, magic, n) == 0;
+static bool check_magic(source *s, gv_err *err) {
+    static const struct {
+        sv magic;
+        const char *what;
+    } known[] = {{{"\xff\xfe", 2}, "UTF-16 text; convert it to UTF-8 first"},
+                 {{"\xfe\xff", 2}, "UTF-16 text; convert it to UTF-8 first"},
+                 {{"\x1f\x8b", 2}, "compressed twice; decompress it once"},
+                 {{"\x28\xb5\x2f\xfd", 4}, "compressed twice; decompress it once"},
+                 {{"\xfd"
+                   "7zXZ\0",
+                   6},
+                  "xz-compressed; decompress it first"},
+                 {{"PAR1", 4}, "a Parquet file; name it .parquet"}};
+    const sv head = {s->p, s->n};
+    if (sv_starts(head, SV("\xef\xbb\xbf"))) s->pos = 3;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (sv_starts(head, known[i].magic)) return gv_fail(err, GV_UNSUPPORTED, -1, "%s is %s", s->name, known[i].what);
+    return true;
 }
 
-static bool check_magic(source *s, gv_err *err) {
-    if (starts(s, "\xef\xbb\xbf", 3)) s->pos = 3;
-    const char *what = NULL;
-    if (starts(s, "\xff\xfe", 2) || starts(s, "\xfe\xff", 2)) what = "UTF-16 text; convert it to UTF-8 first";
-    if (starts(s, "\x1f\x8b", 2)) what = "gzip-compressed; decompress it first";
-    if (starts(s, "\x28\xb5\x2f\xfd", 4)) what = "zstd-compressed; decompress it first";
-    if (starts(s, "PAR1", 4)) what = "a Parquet file; name it .parquet";
-    return !what || gv_fail(err, GV_UNSUPPORTED, -1, "%s is %s", s->name, what);
+/* The next bytes as they are stored; none at the end.  Whole chunks also from pipes, so that magic numbers and lines are not cut needlessly. */
+static bool read_stored(source *s, sv *out, gv_err *err) {
+    *out = (sv){s->chunk, 0};
+    if (s->fd < 0 && !s->started) *out = (sv){s->p, (size_t)s->bytes_all}; /* memory is one chunk */
+    while (s->fd >= 0 && out->n < CHUNK_BYTES && !s->stored_end) {
+        ssize_t got = read(s->fd, s->chunk + out->n, CHUNK_BYTES - out->n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return gv_fail_errno(err, "cannot read %s", s->name);
+        s->stored_end = got == 0;
+        out->n += (size_t)got;
+    }
+    s->started = true;
+    s->stored_end |= s->fd < 0;
+    if (s->digest && out->n) sha256_add(s->digest, out->p, out->n);
+    s->bytes_read += (int64_t)out->n;
+    return true;
+}
+
+/* A chunk of what s->packed and what is stored behind it unpack to. */
+static bool fill_unpacked(source *s, gv_err *err) {
+    s->p = s->unpacked;
+    for (size_t got = 1; s->n < CHUNK_BYTES; s->n += got) {
+        if (got == 0 && s->packed.n == 0 && s->stored_end) {
+            s->at_end = true;
+            return unpack_finish(s->unpacker, err);
+        }
+        if (got == 0 && s->packed.n == 0 && !read_stored(s, &s->packed, err)) return false;
+        if (!unpack_some(s->unpacker, &s->packed, s->unpacked + s->n, CHUNK_BYTES - s->n, &got, err)) return false;
+    }
+    return true;
 }
 
 bool source_fill(source *s, gv_err *err) {
     if (s->pos < s->n || s->at_end) return true;
-    bool first = s->bytes_read == 0;
-    if (s->fd < 0) { /* memory is one chunk */
-        s->n = first ? (size_t)s->bytes_all : s->n;
-        s->at_end = true;
-    } else {
-        s->p = s->chunk;
-        s->pos = s->n = 0;
-        while (s->n < CHUNK_BYTES) { /* whole chunks also from pipes, so that magic numbers and lines are not cut needlessly */
-            ssize_t got = read(s->fd, s->chunk + s->n, CHUNK_BYTES - s->n);
-            if (got < 0 && errno == EINTR) continue;
-            if (got < 0) return gv_fail_errno(err, "cannot read %s", s->name);
-            if (got == 0) {
-                s->at_end = true;
-                break;
-            }
-            s->n += (size_t)got;
+    const bool first = !s->started;
+    sv stored = {0};
+    s->pos = s->n = 0;
+    if (!s->unpacker && !read_stored(s, &stored, err)) return false;
+    if (first && !s->binary && !unpack_open(stored, s->name, &s->unpacker, err)) return false;
+    if (s->unpacker) {
+        if (first) {
+            s->packed = stored;
+            s->unpacked = gv_xmalloc(CHUNK_BYTES);
         }
+        if (!fill_unpacked(s, err)) return false;
+    } else {
+        s->p = stored.p;
+        s->n = stored.n;
+        s->at_end = s->stored_end;
     }
-    if (s->digest && s->n > s->pos) sha256_add(s->digest, s->p + s->pos, s->n - s->pos);
-    s->bytes_read += (int64_t)(s->n - s->pos);
     return !first || s->binary || check_magic(s, err);
 }
 

@@ -1,6 +1,8 @@
 /* Values as JSON text; see value_text.h. */
 #include "data/value_text.h"
 
+#include "base/base64.h"
+
 #include <math.h>
 
 enum { SECONDS_A_DAY = 86400 };
@@ -56,24 +58,24 @@ bool value_put_time(buf *out, int64_t units, int64_t per_second) {
     return true;
 }
 
-void value_put_timestamp(buf *out, int64_t v, int64_t per_second, bool utc) {
-    const int64_t a_day = SECONDS_A_DAY * per_second, days = floor_div(v, a_day), rest = v % a_day;
+bool value_put_moment(buf *out, int64_t days, int64_t units, int64_t per_second, bool utc) {
+    if (units < 0 || units >= SECONDS_A_DAY * per_second) return false;
     buf_add_char(out, '"');
     put_day(out, days);
     buf_add_char(out, 'T');
-    put_clock(out, rest < 0 ? rest + a_day : rest, per_second);
+    put_clock(out, units, per_second);
     buf_add_str(out, utc ? "Z\"" : "\"");
+    return true;
 }
 
-void value_put_base64(buf *out, const uint8_t *p, size_t n) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+void value_put_timestamp(buf *out, int64_t v, int64_t per_second, bool utc) {
+    const int64_t a_day = SECONDS_A_DAY * per_second, days = floor_div(v, a_day), rest = v % a_day;
+    (void)value_put_moment(out, days, rest < 0 ? rest + a_day : rest, per_second, utc); /* rest lies within its day */
+}
+
+void value_put_base64(buf *out, const void *p, size_t n) {
     buf_add_char(out, '"');
-    for (size_t i = 0; i < n; i += 3) {
-        const uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        const char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=',
-                              i + 2 < n ? digits[v & 63] : '='};
-        buf_add(out, four, 4);
-    }
+    base64_encode(p, n, out);
     buf_add_char(out, '"');
 }
 

@@ -13,7 +13,9 @@ void value_put_date(buf *out, int64_t days);
 bool value_put_time(buf *out, int64_t units, int64_t per_second);
 /* Since 1970-01-01T00:00:00; an instant ends in Z. */
 void value_put_timestamp(buf *out, int64_t units, int64_t per_second, bool utc);
-void value_put_base64(buf *out, const uint8_t *p, size_t n);
+/* A day and a time of it, as value_put_date and value_put_time. */
+bool value_put_moment(buf *out, int64_t days, int64_t units, int64_t per_second, bool utc);
+void value_put_base64(buf *out, const void *p, size_t n);
 /* v / 10^scale, 0 <= scale <= 38. */
 void value_put_decimal(buf *out, __int128 v, int scale);
 

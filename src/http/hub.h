@@ -126,7 +126,9 @@ typedef enum hub_need { HUB_WEIGHTS, HUB_TOKENIZER } hub_need;
  * NULL if it is the folder.  GV_USAGE lists the quantisations with their sizes if there are several and repo->quant is "". */
 bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size_t **chosen, size_t *n, const char **main,
                     gv_err *err) GV_MUST_USE;
-/* Files whose path matches one of the patterns (fnmatch, * also matches /). */
+/* Does path match one of the patterns (fnmatch, * also matches /)? */
+bool hub_glob_match(const char *const *globs, size_t n, const char *path);
+/* Files whose path matches one of the patterns; all without patterns. */
 bool hub_pick_globs(const hub_repo *repo, const hub_list *l, const char *const *globs, size_t n_globs, size_t **chosen, size_t *n,
                     gv_err *err) GV_MUST_USE;
 

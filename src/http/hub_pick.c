@@ -244,14 +244,17 @@ bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size
     return true;
 }
 
+bool hub_glob_match(const char *const *globs, size_t n, const char *path) {
+    for (size_t i = 0; i < n; i++)
+        if (fnmatch(globs[i], path, 0) == 0) return true;
+    return false;
+}
+
 bool hub_pick_globs(const hub_repo *repo, const hub_list *l, const char *const *globs, size_t n_globs, size_t **chosen, size_t *n,
                     gv_err *err) {
     picked out = {gv_xcalloc(l->n + 1, sizeof *out.v), 0};
-    for (size_t i = 0; i < l->n; i++) {
-        bool matches = n_globs == 0;
-        for (size_t k = 0; k < n_globs && !matches; k++) matches = fnmatch(globs[k], l->files[i].path, 0) == 0;
-        if (matches) pick(&out, i);
-    }
+    for (size_t i = 0; i < l->n; i++)
+        if (n_globs == 0 || hub_glob_match(globs, n_globs, l->files[i].path)) pick(&out, i);
     if (out.n) {
         *chosen = out.v;
         *n = out.n;

@@ -2,32 +2,17 @@
  * preupload, which says how each file goes and what the repository has; large files (hub_push_lfs.c); the commit (hub_push_commit.c). */
 #include "http/hub_push_internal.h"
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { PREUPLOAD_FILES = 256, READ_BYTES = 1 << 20, CREATE_TRIES = 6, MAX_CARD = 4 << 20 };
-
-void push_base64(const void *data, size_t n, buf *out) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const uint8_t *p = data;
-    char *to = buf_reserve(out, (n + 2) / 3 * 4);
-    for (size_t i = 0; i < n; i += 3) {
-        const uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0u);
-        *to++ = digits[v >> 18];
-        *to++ = digits[v >> 12 & 63];
-        *to++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-        *to++ = i + 2 < n ? digits[v & 63] : '=';
-    }
-    *to = 0;
-    out->n += (n + 2) / 3 * 4;
-}
 
 sv push_text(const json_value *v, const char *key) {
     const json_value *s = v ? json_get(v, key) : NULL;
@@ -284,7 +269,7 @@ static bool preupload(push *p, size_t from, size_t n, gv_err *err) {
         buf_add_str(&body, i > from ? ",{\"path\":" : "{\"path\":");
         json_put_string(&body, sv_of(f->path));
         buf_add_str(&body, ",\"sample\":\"");
-        push_base64(f->sample, f->size < PUSH_SAMPLE ? (size_t)f->size : PUSH_SAMPLE, &body);
+        base64_encode(f->sample, f->size < PUSH_SAMPLE ? (size_t)f->size : PUSH_SAMPLE, &body);
         buf_printf(&body, "\",\"size\":%llu}", (unsigned long long)f->size);
     }
     buf_add_str(&body, "]}");
@@ -309,9 +294,7 @@ static bool is_pushed(const push *p, const char *path) {
 }
 
 static bool is_deleted(const push *p, const char *path) {
-    for (size_t i = 0; i < p->o->n_delete_globs; i++)
-        if (fnmatch(p->o->delete_globs[i], path, 0) == 0) return !is_pushed(p, path);
-    return false;
+    return hub_glob_match(p->o->delete_globs, p->o->n_delete_globs, path) && !is_pushed(p, path);
 }
 
 /* What the head has, matches, and is not pushed. */

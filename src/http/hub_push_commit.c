@@ -5,6 +5,7 @@
  * was ours; else somebody else committed, and ours goes on top of that, as 412 (the parent is not the head any more) asks for. */
 #include "http/hub_push_internal.h"
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -22,7 +23,7 @@ static bool put_file(const push_file *f, buf *out, gv_err *err) {
     if (ok && out->n + content.n / 3 * 4 > HUB_PUSH_MAX_INLINE)
         ok = gv_fail(err, GV_LIMIT, -1, "the small files of one commit are over the cap of %d MiB", HUB_PUSH_MAX_INLINE >> 20);
     buf_add_str(out, "{\"key\":\"file\",\"value\":{\"content\":\"");
-    push_base64(content.p, content.n, out);
+    base64_encode(content.p, content.n, out);
     buf_add_str(out, "\",\"path\":");
     json_put_string(out, sv_of(f->path));
     buf_add_str(out, ",\"encoding\":\"base64\"}}\n");

@@ -37,7 +37,6 @@ bool push_post(push *p, const char *url, const char *content_type, sv body, http
 /* Text of a string member, empty if it is none. */
 sv push_text(const json_value *v, const char *key);
 void push_show(push *p, bool final);
-void push_base64(const void *p, size_t n, buf *out);
 
 /* Sends every large file that the Hub does not have. */
 bool push_lfs(push *p, gv_err *err) GV_MUST_USE;

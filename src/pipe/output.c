@@ -5,7 +5,7 @@
 
 static bool is_file(const char *out) {
     const char *slash = strrchr(out, '/'), *dot = strrchr(slash ? slash : out, '.');
-    static const char *const known[] = {".jsonl", ".json", ".csv", ".tsv", ".parquet", NULL};
+    static const char *const known[] = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".zst", NULL};
     for (const char *const *s = known; dot && *s; s++)
         if (strcmp(dot, *s) == 0) return true;
     return false;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -319,6 +321,38 @@ static void patterns_match_as_fsspec_translates_them(void **state) {
     json_free(doc);
 }
 
+/* The data set's rows, one text after the other. */
+static void expect_rows(const char *path, const char *split, const char *want) {
+    gv_err err = GV_ERR_INIT;
+    buf got = {0};
+    row at;
+    bool end = false;
+    dataset *d = dataset_open(&(dataset_spec){.path = path, .split = split}, &err);
+    if (!d) fail_msg("%s: %s", path, err.msg);
+    rows_reader *r = dataset_rows(d, NULL, &err);
+    while (r && rows_next(r, &at, &end, &err) && !end) buf_add_sv(&got, at.bad ? at.message : at.text);
+    if (err.code) fail_msg("%s: %s", path, err.msg);
+    assert_string_equal(got.p, want);
+    rows_close(r);
+    dataset_close(d);
+    buf_fini(&got);
+}
+
+/* gzip, else zstd */
+static void z_pack(buf *out, sv text, bool gzip) {
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)text.p, .avail_in = (uInt)text.n, .avail_out = 4096};
+    char *to = buf_reserve(out, 4096);
+    if (gzip) {
+        z.next_out = (Bytef *)to;
+        assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+        assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+        out->n += z.total_out;
+        deflateEnd(&z);
+    } else {
+        out->n += ZSTD_compress(to, 4096, text.p, text.n, 3);
+    }
+}
+
 /* load_dataset("json", data_files=...), as LoadDataFromFileSystem calls it: paths of the user's own, anywhere. */
 static void data_files_of_the_user_may_lie_anywhere(void **state) {
     (void)state;
@@ -355,6 +389,92 @@ static void data_files_of_the_user_may_lie_anywhere(void **state) {
         json_free(files);
         buf_fini(&text);
     }
+}
+
+static void compressed_files_of_a_data_set_are_read_by_their_inner_suffix(void **state) {
+    (void)state;
+    static const char *const names[] = {"data/train-00000-of-00002.jsonl.gz", "data/train-00001-of-00002.jsonl.zst"};
+    buf lines = {0}, array = {0}, csv = {0};
+    z_pack(&lines, SV("{\"a\": 1}\n{\"a\": 2}\n"), true);
+    z_pack(&array, SV("[{\"a\": 3}]"), false);
+    z_pack(&csv, SV("a,b\n1,x\n,y\n"), true);
+    write_file("packed", sv_of(names[0]), buf_view(&lines));
+    write_file("packed", sv_of(names[1]), buf_view(&array));
+    write_file("packed_csv", SV("test.csv.gz"), buf_view(&csv));
+    write_file("packed_bad", SV("train.jsonl.gz"), sv_sub(buf_view(&lines), 0, lines.n - 4));
+    static const struct {
+        const char *folder, *split, *rows;
+    } t[] = {{"packed", "train", "{\"a\":1}{\"a\":2}{\"a\":3}"},
+             {"packed", "train[1:]", "{\"a\":2}{\"a\":3}"},
+             {"packed_csv", "test", "{\"a\":1.0,\"b\":\"x\"}{\"a\":null,\"b\":\"y\"}"}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", root, t[i].folder);
+        expect_rows(path, t[i].split, t[i].rows);
+    }
+    char path[128], want[256];
+    gv_err err = GV_ERR_INIT;
+    snprintf(path, sizeof path, "%s/packed_bad", root);
+    snprintf(want, sizeof want, "%s/train.jsonl.gz: the gzip data ends early; the file was cut off", path);
+    assert_null(dataset_open(&(dataset_spec){.path = path}, &err));
+    assert_string_equal(err.msg, want);
+    assert_int_equal(err.code, GV_FORMAT);
+    buf_fini(&lines);
+    buf_fini(&array);
+    buf_fini(&csv);
+}
+
+static void put_parquet(const char *name, int from, int n) {
+    char path[256];
+    gv_err err = GV_ERR_INIT;
+    schema s;
+    static const sv names[] = {{"n", 1}, {"text", 4}};
+    schema_init(&s);
+    json_doc *first = json_parse(SV("{\"n\":1,\"text\":\"x\"}"), &err);
+    assert_true(schema_see_row(&s, json_root(first), 0, &err));
+    json_free(first);
+    write_file("parquet", sv_of(name), SV("")); /* for its folder */
+    snprintf(path, sizeof path, "%s/parquet/%s", root, name);
+    rows_writer *w = rows_writer_open_typed(path, &s, &err);
+    if (!w) fail_msg("%s", err.msg);
+    for (int i = from; i < from + n; i++) {
+        char number[16], text[32];
+        snprintf(number, sizeof number, "%d", i);
+        snprintf(text, sizeof text, "\"row %d\"", i);
+        const rows_cell cells[] = {{.name = names[0], .raw = sv_of(number)}, {.name = names[1], .raw = sv_of(text)}};
+        assert_true(rows_writer_put(w, cells, 2, &err));
+    }
+    assert_true(rows_writer_commit(w, &err));
+    schema_fini(&s);
+}
+
+static void sharded_parquet_files_are_a_data_set_with_slices(void **state) {
+    (void)state;
+    char path[128];
+    gv_err err = GV_ERR_INIT;
+    size_t n_splits;
+    uint64_t n;
+    put_parquet("data/train-00000-of-00003.parquet", 0, 3);
+    put_parquet("data/train-00001-of-00003.parquet", 3, 1);
+    put_parquet("data/train-00002-of-00003.parquet", 4, 2);
+    put_parquet("data/test-00000-of-00001.parquet", 100, 2);
+    snprintf(path, sizeof path, "%s/parquet", root);
+#define ROW(n) "{\"n\": " #n ", \"text\": \"row " #n "\"}"
+    expect_rows(path, "train", ROW(0) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5));
+    expect_rows(path, "train[2:5]", ROW(2) ROW(3) ROW(4));
+    expect_rows(path, "train[-1:]+test[:50%]", ROW(5) ROW(100));
+    dataset *d = dataset_open(&(dataset_spec){.path = path, .split = "train[50%:]"}, &err);
+    assert_non_null(d);
+    const char *const *splits = dataset_splits(d, &n_splits);
+    assert_int_equal(n_splits, 2);
+    assert_string_equal(splits[0], "train");
+    assert_string_equal(splits[1], "test");
+    assert_true(dataset_num_rows(d, &n, &err));
+    assert_int_equal(n, 3);
+    const sv *columns = dataset_columns(d, &n_splits);
+    assert_int_equal(n_splits, 2);
+    assert_true(sv_is(columns[0], "n") && sv_is(columns[1], "text"));
+    dataset_close(d);
 }
 
 /* ---- folders of save_to_disk ---- */
@@ -468,10 +588,16 @@ static void dicts_and_distisets_are_chosen_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_match_as_fsspec_translates_them), cmocka_unit_test(folders_resolve_as_in_the_library),
-        cmocka_unit_test(slices_hold_the_rows_of_the_library),      cmocka_unit_test(values_are_those_of_the_library),
-        cmocka_unit_test(data_files_of_the_user_may_lie_anywhere),  cmocka_unit_test(saved_folders_hold_their_rows),
-        cmocka_unit_test(bytes_are_base64_and_wide_types_are_read), cmocka_unit_test(dicts_and_distisets_are_chosen_by_name),
+        cmocka_unit_test(patterns_match_as_fsspec_translates_them),
+        cmocka_unit_test(folders_resolve_as_in_the_library),
+        cmocka_unit_test(slices_hold_the_rows_of_the_library),
+        cmocka_unit_test(values_are_those_of_the_library),
+        cmocka_unit_test(data_files_of_the_user_may_lie_anywhere),
+        cmocka_unit_test(compressed_files_of_a_data_set_are_read_by_their_inner_suffix),
+        cmocka_unit_test(sharded_parquet_files_are_a_data_set_with_slices),
+        cmocka_unit_test(saved_folders_hold_their_rows),
+        cmocka_unit_test(bytes_are_base64_and_wide_types_are_read),
+        cmocka_unit_test(dicts_and_distisets_are_chosen_by_name),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

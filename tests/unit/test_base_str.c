@@ -1,6 +1,7 @@
 /* Views, buffers, UTF-8 (against Python's decoder), nearest names, SHA-256 (FIPS 180-4 examples, both code paths), byte cursor, types. */
 #include "support/base_check.h"
 
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/dtype.h"
 #include "base/mem.h"
@@ -320,6 +321,34 @@ static void text_of_strangers_is_shown_without_control_bytes(void **state) {
     assert_int_equal(strlen(str_show((sv){text, sizeof text}).text), 83);
 }
 
+static void base64_is_that_of_rfc_4648_in_both_directions(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xfb\xff\xbf", "+/+/"}};
+    buf b = {0};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        buf_clear(&b);
+        base64_encode(pairs[i][0], strlen(pairs[i][0]), &b);
+        assert_true(sv_is(buf_view(&b), pairs[i][1]));
+        buf_clear(&b);
+        assert_true(base64_decode(sv_of(pairs[i][1]), &b));
+        assert_true(sv_is(buf_view(&b), pairs[i][0]));
+    }
+    buf_clear(&b);
+    assert_true(base64_decode(SV("Zm9vYg"), &b)); /* without padding */
+    assert_true(sv_is(buf_view(&b), "foob"));
+    assert_false(base64_decode(SV("Zm9vY"), &b)); /* five digits end within a byte's first six bits */
+    assert_false(base64_decode(SV("Zm 9"), &b));
+    assert_false(base64_decode((sv){"Zm9\0", 4}, &b));
+    buf_fini(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_compare_and_clip),
@@ -332,6 +361,7 @@ int main(void) {
         cmocka_unit_test(replacement_equals_python_on_all_short_sequences_of_critical_bytes),
         cmocka_unit_test(the_nearest_name_is_suggested_only_when_it_is_near),
         cmocka_unit_test(text_of_strangers_is_shown_without_control_bytes),
+        cmocka_unit_test(base64_is_that_of_rfc_4648_in_both_directions),
         cmocka_unit_test(sha256_gives_the_published_values),
         cmocka_unit_test(sha256_does_not_depend_on_pieces_or_instructions),
         cmocka_unit_test(the_cursor_reads_little_endian_and_stops_at_the_end),

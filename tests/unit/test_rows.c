@@ -235,8 +235,9 @@ static void inputs_without_rows_are_named(void **state) {
 static void files_that_are_no_text_are_named(void **state) {
     (void)state;
     assert_string_equal(JSONL("\xff\xfe{\0"), ERROR(5) "f is UTF-16 text; convert it to UTF-8 first");
-    assert_string_equal(JSONL("\x1f\x8b\x08"), ERROR(5) "f is gzip-compressed; decompress it first");
-    assert_string_equal(JSONL("\x28\xb5\x2f\xfd"), ERROR(5) "f is zstd-compressed; decompress it first");
+    assert_string_equal(JSONL("\xfd"
+                              "7zXZ\0\0"),
+                        ERROR(5) "f is xz-compressed; decompress it first");
     assert_string_equal(JSONL("PAR1xx"), ERROR(5) "f is a Parquet file; name it .parquet");
 }
 
@@ -257,7 +258,14 @@ static void paths_that_cannot_be_read_are_named(void **state) {
     snprintf(want, sizeof want, "%s: no data files: .parquet, .arrow, .csv, .tsv, .json, .jsonl", at("d.json"));
     open_fails(at("d.json"), GV_UNSUPPORTED, want);
     open_fails("x.txt", GV_USAGE,
-               "x.txt: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, .parquet, or - for JSON lines on standard input");
+               "x.txt: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, also with .gz or .zst behind it, from .parquet, or - "
+               "for JSON lines on "
+               "standard input");
+    open_fails(
+        "x.gz", GV_USAGE,
+        "x.gz: unknown suffix; rows are read from .jsonl, .json, .csv, .tsv, also with .gz or .zst behind it, from .parquet, or - for "
+        "JSON lines on standard input");
+    open_fails("x.parquet.zst", GV_UNSUPPORTED, "x.parquet.zst: a Parquet file is not read compressed; decompress it first");
     open_fails("x.parquet", GV_IO, "cannot open x.parquet: No such file or directory");
     open_fails("hf://a/b", GV_USAGE, "hf://a/b: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]");
     write_file(at("e.jsonl"), "", 0);
