@@ -69,7 +69,7 @@ _gavel() {
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--param --dataset --model --limit --out --repo-id --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--param --dataset --model --limit --out --repo-id --private --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     plan)
         case $prev in

@@ -1,6 +1,5 @@
 /* gavel push: the files of a folder into a Hub repository, in one commit.  Prints the commit. */
 #include "base/file.h"
-#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/lines.h"
 #include "cli/talk.h"
@@ -116,35 +115,14 @@ static bool tell_plan(const push_list *l, gv_err *err) {
     return ok;
 }
 
-static void tell_result(const push_opts *o, const hub *h, const hub_repo *repo, const hub_push_result *r) {
-    const char *prefix = repo->kind == HUB_DATASET ? "datasets/" : "";
-    if (o->quiet) return;
-    if (r->unchanged)
-        talk_say("pushed", "%s/%s%s has all %zu files already, nothing to commit", hub_endpoint(h), prefix, repo->id, r->n_there);
-    else
-        talk_say("pushed", "%s/%s%s: one commit, %zu files sent, %zu there before, %zu deleted%s", hub_endpoint(h), prefix, repo->id,
-                 r->n_sent, r->n_there, r->n_deleted, r->created ? "; the repository is new" : "");
-}
-
 static int push_to(const push_opts *o, const hub_repo *repo, const push_list *l, gv_err *err) {
     hub *h = hub_open(&(hub_options){.retries = o->retries ? o->retries : -1, .stop = &cli_signal}, err);
     if (!h) return cli_fail(err);
-    hub_push_result r;
-    transfer_view view;
     const hub_push_options po = {
         .message = o->message, .make_private = o->make_private, .delete_globs = o->delete.v, .n_delete_globs = o->delete.n};
-    transfer_init(&view, o->json, o->quiet, false, "uploaded");
-    const bool ok = hub_push(h, repo, l->v, l->n, &po, transfer_show, &view, &r, err);
-    talk_clear_bar();
-    if (ok) tell_result(o, h, repo, &r);
-    if (!ok && err->code == GV_INTERRUPTED) talk_say("interrupted", "interrupted; nothing was committed, and the same command continues");
+    const int code = transfer_push(h, repo, l->v, l->n, &po, o->json, o->quiet);
     hub_close(h);
-    if (!ok) return cli_fail(err);
-    buf out = {0};
-    buf_printf(&out, "%s\n", r.commit);
-    const bool printed = lines_print(&out) && lines_flush();
-    buf_fini(&out);
-    return printed ? EXIT_OK : EXIT_FAILED;
+    return code;
 }
 
 static int run(int n_args, const char **args, const void *opts) {

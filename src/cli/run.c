@@ -1,6 +1,7 @@
 /* gavel run: a distilabel pipeline file, start to end. */
 #include "cli/pipeline.h"
 #include "cli/progress.h"
+#include "cli/run_push.h"
 #include "cli/talk.h"
 
 #include <stdio.h>
@@ -11,7 +12,7 @@ typedef struct run_opts {
     opt_list models;
     const char *out, *repo_id;
     int64_t limit;
-    bool dry_run, fresh, retry_failed, json, quiet;
+    bool make_private, dry_run, fresh, retry_failed, json, quiet;
 } run_opts;
 
 #define AT(field) offsetof(run_opts, field)
@@ -23,8 +24,12 @@ static const opt_def options[] = {
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows of each loading step", "Input and output"},
     {"out", 'o', OPT_STRING, AT(out), "FILE|DIR", NULL, 0, 0,
      "Output: .jsonl, .csv or .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
-    {"repo-id", 0, OPT_STRING, AT(repo_id), "ORG/NAME", NULL, 0, 0, "Name of the data set's repository on the Hub, for its card", NULL},
-    {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0, "Judge one row of each loading step and write nothing", NULL},
+    {"repo-id", 0, OPT_STRING, AT(repo_id), "ORG/NAME", NULL, 0, 0,
+     "Push the Distiset to this repository of the Hub, in one commit (without --out its folder is NAME)", NULL},
+    {"private", 0, OPT_FLAG, AT(make_private), NULL, NULL, 0, 0,
+     "With --repo-id: make a private repository; one that is there and public is refused", NULL},
+    {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0,
+     "Judge one row of each loading step and write nothing; with --repo-id also print what would be pushed", NULL},
     {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing OUT.run", NULL},
     {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of OUT.run that have no verdict", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", NULL},
@@ -47,8 +52,16 @@ static void put_statuses(const pipe_summary *sum, bool json, buf *out) {
     }
 }
 
+/* Where the rows go: without --out the folder has the name of the repository.  NULL: nowhere. */
+static const char *out_of(const run_opts *o) {
+    if (o->dry_run) return NULL;
+    if (o->out || !o->repo_id) return o->out;
+    const char *slash = strrchr(o->repo_id, '/');
+    return slash ? slash + 1 : o->repo_id;
+}
+
 static void tell_result(const run_opts *o, const pipe_summary *sum) {
-    const char *out = o->dry_run ? "dry run" : o->out;
+    const char *out = o->dry_run ? "dry run" : out_of(o);
     buf text = {0}, line = {0};
     put_statuses(sum, o->json, &text);
     if (o->json) {
@@ -68,7 +81,8 @@ static void tell_result(const run_opts *o, const pipe_summary *sum) {
     buf_fini(&line);
 }
 
-static int run_with(const run_opts *o, const pipeline *p) {
+/* push: NULL if nothing is pushed. */
+static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
     gv_err err = GV_ERR_INIT;
     progress_view view;
     pipe_summary sum = {0};
@@ -81,8 +95,10 @@ static int run_with(const run_opts *o, const pipeline *p) {
                                 .model_path = cli_pipeline_model,
                                 .model_path_ctx = &talk,
                                 .engine = cli_lm_options(&o->model),
-                                .out = o->dry_run ? NULL : o->out,
-                                .repo_id = o->repo_id,
+                                .out = out_of(o),
+                                .repo_id = push ? push->repo.id : NULL,
+                                .readme = push ? run_push_readme : NULL,
+                                .readme_ctx = push,
                                 .limit = o->dry_run ? 1 : (uint64_t)o->limit,
                                 .fresh = o->fresh,
                                 .retry_failed = o->retry_failed,
@@ -95,10 +111,12 @@ static int run_with(const run_opts *o, const pipeline *p) {
     int code = sum.failed ? EXIT_NO_VERDICT : EXIT_OK;
     if (ok) {
         tell_result(o, &sum);
+        const int pushed = !push ? EXIT_OK : o->dry_run ? run_push_plan(push, p) : run_push_send(push, p, out_of(o));
+        if (pushed != EXIT_OK) code = pushed;
     } else {
-        if (err.code == GV_INTERRUPTED && o->out)
+        if (err.code == GV_INTERRUPTED && out_of(o))
             talk_say("interrupted", "interrupted with %llu judgments made; they are in %s.run, and the same command continues",
-                     (unsigned long long)sum.last.done, o->out);
+                     (unsigned long long)sum.last.done, out_of(o));
         code = cli_fail(&err);
     }
     pipe_summary_fini(&sum);
@@ -114,12 +132,21 @@ static int run(int n_args, const char **args, const void *opts) {
     if (o->quiet) log_set(talk_log, LOG_WARN);
     if (o->json && o->quiet) gv_fail(&err, GV_USAGE, -1, "--json and --quiet exclude each other");
     if (o->fresh && o->retry_failed) gv_fail(&err, GV_USAGE, -1, "--fresh and --retry-failed exclude each other");
-    if (!o->out && !o->dry_run)
-        gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE.jsonl, --out FILE.parquet or --out DIR (a Distiset), or --dry-run");
+    if (o->make_private && !o->repo_id) gv_fail(&err, GV_USAGE, -1, "--private says how --repo-id pushes; give that too");
+    if (!o->out && !o->repo_id && !o->dry_run)
+        gv_fail(&err, GV_USAGE, -1,
+                "no output given; add --out FILE.jsonl, --out FILE.parquet or --out DIR (a Distiset), --repo-id ORG/NAME, or --dry-run");
+    if (o->repo_id && out_of(o) && pipe_is_file(out_of(o)))
+        gv_fail(&err, GV_USAGE, -1, "--repo-id pushes a Distiset, and %s would be a file; give a folder with --out", out_of(o));
     if (err.code != GV_OK) return cli_fail(&err);
     pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
     if (!p) return code;
-    code = run_with(o, p);
+    run_push push = {.make_private = o->make_private, .json = o->json, .quiet = o->quiet, .err = GV_ERR_INIT};
+    if (o->repo_id && !run_push_open(&push, o->repo_id, &err))
+        code = cli_fail(&err);
+    else
+        code = run_with(o, p, o->repo_id ? &push : NULL);
+    run_push_close(&push);
     pipe_free(p);
     return code;
 }
@@ -128,23 +155,28 @@ const opt_command command_run = {
     .name = "run",
     .args = "PIPELINE",
     .summary = "Run a distilabel pipeline file",
-    .detail = "Runs a file of distilabel's Pipeline.save() (.yaml, .yml or .json, versions 1.0 to 1.5) without Python: loads the rows, "
-              "judges them as "
-              "PrometheusEval does, and writes what comes out of the last step, with distilabel's columns in distilabel's order. Steps: "
-              "LoadDataFromHub, LoadDataFromDicts, LoadDataFromFileSystem, LoadDataFromDisk, PrometheusEval, KeepColumns, GroupColumns, "
-              "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
-              "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
-              "--param STEP.llm.model=FILE names.\n\n"
-              "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
-              "or models "
-              "are refused with the difference named.\n\n"
-              "Exit codes: 0 all judgments have a verdict; 1 failed; 2 wrong usage; 3 finished, some without a verdict; 130 or 143 "
-              "interrupted by "
-              "SIGINT or SIGTERM, resumable.",
+    .detail =
+        "Runs a file of distilabel's Pipeline.save() (.yaml, .yml or .json, versions 1.0 to 1.5) without Python: loads the rows, "
+        "judges them as "
+        "PrometheusEval does, and writes what comes out of the last step, with distilabel's columns in distilabel's order. Steps: "
+        "LoadDataFromHub, LoadDataFromDicts, LoadDataFromFileSystem, LoadDataFromDisk, PrometheusEval, KeepColumns, GroupColumns, "
+        "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
+        "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
+        "--param STEP.llm.model=FILE names.\n\n"
+        "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
+        "or models "
+        "are refused with the difference named.\n\n"
+        "--repo-id ORG/NAME pushes the Distiset when it is whole, in one commit, as gavel push does (HF_TOKEN, HF_ENDPOINT): token and "
+        "repository are looked at before rows are judged, metadata of its README.md is kept, shards of an earlier push of the same "
+        "configs are deleted. Prints the commit. If the push fails, the same command pushes again; nothing is judged twice.\n\n"
+        "Exit codes: 0 all judgments have a verdict; 1 failed; 2 wrong usage; 3 finished, some without a verdict; 130 or 143 "
+        "interrupted by "
+        "SIGINT or SIGTERM, resumable.",
     .example =
         "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --out verdicts.jsonl\n"
         "gavel run pipeline.yaml --model prometheus.gguf --param task.llm.generation_kwargs.max_new_tokens=1024 --out verdicts.jsonl\n"
-        "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --dry-run",
+        "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --dry-run\n"
+        "gavel run pipeline.yaml --model prometheus.gguf --repo-id ORG/judged --private",
     .opts = options,
     .min_args = 1,
     .max_args = 1,

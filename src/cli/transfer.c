@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/talk.h"
 
@@ -118,4 +119,30 @@ bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, cha
     talk_clear_bar();
     hub_close(h);
     return ok || gv_context(err, "--model %s", model);
+}
+
+static void tell_pushed(const hub *h, const hub_repo *repo, const hub_push_result *r) {
+    const char *prefix = repo->kind == HUB_DATASET ? "datasets/" : "";
+    if (r->unchanged)
+        talk_say("pushed", "%s/%s%s has all %zu files already, nothing to commit", hub_endpoint(h), prefix, repo->id, r->n_there);
+    else
+        talk_say("pushed", "%s/%s%s: one commit, %zu files sent, %zu there before, %zu deleted%s", hub_endpoint(h), prefix, repo->id,
+                 r->n_sent, r->n_there, r->n_deleted, r->created ? "; the repository is new" : "");
+}
+
+int transfer_push(hub *h, const hub_repo *repo, const hub_push_file *files, size_t n, const hub_push_options *o, bool json, bool quiet) {
+    gv_err err = GV_ERR_INIT;
+    hub_push_result r;
+    transfer_view view;
+    transfer_init(&view, json, quiet, false, "uploaded");
+    const bool ok = hub_push(h, repo, files, n, o, transfer_show, &view, &r, &err);
+    talk_clear_bar();
+    if (ok && !quiet) tell_pushed(h, repo, &r);
+    if (!ok && err.code == GV_INTERRUPTED) talk_say("interrupted", "interrupted; nothing was committed, and the same command continues");
+    if (!ok) return cli_fail(&err);
+    buf out = {0};
+    buf_printf(&out, "%s\n", r.commit);
+    const bool printed = lines_print(&out) && lines_flush();
+    buf_fini(&out);
+    return printed ? EXIT_OK : EXIT_FAILED;
 }

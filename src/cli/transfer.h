@@ -1,8 +1,9 @@
-/* Progress of downloads and uploads on standard error: a bar on a terminal, else plain lines, or JSON lines; and the Hub models of --model. */
+/* Progress of downloads and uploads on standard error: a bar on a terminal, else plain lines, or JSON lines; the Hub models of --model; a push as
+ * commands do it. */
 #ifndef GAVEL_CLI_TRANSFER_H
 #define GAVEL_CLI_TRANSFER_H
 
-#include "http/hub.h"
+#include "http/hub_push.h"
 
 typedef struct transfer_view {
     int kind;   /* how it is shown */
@@ -20,5 +21,8 @@ void transfer_put_size(uint64_t bytes, buf *out);
 /* A --model as a path: itself, or, if it is ORG/NAME[:QUANT][@REV] and no file or folder of that name, where it lies in the Hub's cache, after it was pulled.
  * *path is the caller's (free); NULL given stays NULL. */
 bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) GV_MUST_USE;
+
+/* hub_push, shown: progress, what was done, the commit on standard output.  The exit code; a failure has been said. */
+int transfer_push(hub *h, const hub_repo *repo, const hub_push_file *files, size_t n, const hub_push_options *o, bool json, bool quiet);
 
 #endif

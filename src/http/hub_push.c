@@ -193,16 +193,29 @@ static bool make_repo(push *p, bool *created, bool *is_private, gv_err *err) {
     return ok;
 }
 
-static bool open_repo(push *p, hub_push_result *out, gv_err *err) {
-    bool found, is_private = false;
+static bool check_visible(const push *p, bool is_private, gv_err *err) {
+    if (!p->o->make_private || is_private) return true;
+    return gv_fail(err, GV_STATE, -1, "%s %s is public; it was to be private, so nothing was pushed", hub_kind_name(p->repo->kind),
+                   p->repo->id);
+}
+
+static bool look(push *p, bool *found, bool *is_private, gv_err *err) {
     if (!p->h->token)
         return gv_fail(err, GV_USAGE, -1, "pushing to %s needs a token that may write: put one into HF_TOKEN", p->h->endpoint);
-    if (!ask_info(p, &found, &is_private, err)) return false;
-    if (!found && !make_repo(p, &out->created, &is_private, err)) return false;
-    if (p->o->make_private && !is_private)
-        return gv_fail(err, GV_STATE, -1, "%s %s is public; it was to be private, so nothing was pushed", hub_kind_name(p->repo->kind),
-                       p->repo->id);
-    return true;
+    return ask_info(p, found, is_private, err);
+}
+
+static bool open_repo(push *p, hub_push_result *out, gv_err *err) {
+    bool found, is_private = false;
+    return look(p, &found, &is_private, err) && (found || make_repo(p, &out->created, &is_private, err)) &&
+           check_visible(p, is_private, err);
+}
+
+bool hub_push_check(hub *h, const hub_repo *repo, bool make_private, bool *found, gv_err *err) {
+    const hub_push_options o = {.make_private = make_private};
+    push p = {.h = h, .repo = repo, .o = &o};
+    bool is_private = false;
+    return look(&p, found, &is_private, err) && (!*found || check_visible(&p, is_private, err));
 }
 
 /* The Hub's words about the card, before anything is sent. */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static bool is_file(const char *out) {
+bool pipe_is_file(const char *out) {
     const char *slash = strrchr(out, '/'), *dot = strrchr(slash ? slash : out, '.');
     static const char *const known[] = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".zst", NULL};
     for (const char *const *s = known; dot && *s; s++)
@@ -18,7 +18,7 @@ size_t pipe_count_leaves(const pipeline *p) {
 }
 
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) {
-    if (!is_file(spec->out)) return pipe_check_folder(spec, err);
+    if (!pipe_is_file(spec->out)) return pipe_check_folder(spec, err);
     if (pipe_count_leaves(p) > 1)
         return gv_fail(err, GV_USAGE, -1, "--out %s: the pipeline ends in %zu steps, each with rows of its own; give a folder", spec->out,
                        pipe_count_leaves(p));
@@ -84,5 +84,5 @@ static bool write_file(pipe_runner *r, gv_err *err) {
 }
 
 bool pipe_write_output(pipe_runner *r, gv_err *err) {
-    return is_file(r->spec->out) ? write_file(r, err) : pipe_write_folder(r, err);
+    return pipe_is_file(r->spec->out) ? write_file(r, err) : pipe_write_folder(r, err);
 }

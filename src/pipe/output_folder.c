@@ -28,6 +28,7 @@ bool pipe_write_folder(pipe_runner *r, gv_err *err) {
     for (size_t i = 0; ok && i < r->p->n_steps; i++)
         if (r->p->steps[i].n_after == 0) ok = add_leaf(r, d, i, only, err);
     const distiset_about about = {.repo_id = r->spec->repo_id,
+                                  .readme = r->spec->readme ? r->spec->readme(r->spec->readme_ctx) : NULL,
                                   .pipeline_yaml = buf_view(&yaml),
                                   .log = log.p,
                                   .citations = citations,

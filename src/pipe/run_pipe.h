@@ -21,7 +21,10 @@ typedef struct pipe_run_spec {
     lm_options engine;   /* model and chat_template are the steps' */
     const char *out;     /* .jsonl, .csv, ... for one leaf; a folder: a Distiset; NULL: nothing is written, and there is no journal */
     const char *repo_id; /* as the Distiset's card names it; may be NULL */
-    uint64_t limit;      /* only the first rows of each loading step; 0: all */
+    /* Asked when a Distiset is written: the README.md whose metadata it keeps (that of the repository to push to), or NULL: the folder's own. */
+    const char *(*readme)(void *ctx);
+    void *readme_ctx;
+    uint64_t limit; /* only the first rows of each loading step; 0: all */
     bool fresh, retry_failed;
     const volatile sig_atomic_t *stop;
     void (*progress)(void *ctx, const run_progress *p);
@@ -45,6 +48,9 @@ void pipe_summary_fini(pipe_summary *s);
 
 /* p must have passed pipe_check.  Errors as run_judge's; *out is filled as far as the run came. */
 bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) GV_MUST_USE;
+
+/* Does --out name a file of rows, by its suffix?  Otherwise it is a folder. */
+bool pipe_is_file(const char *out);
 
 /* Only loads the rows and checks that every column arrives: rows_in is filled, and judgments with how many a run would make. */
 bool pipe_survey(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) GV_MUST_USE;
