@@ -34,6 +34,7 @@ typedef struct pipe_step {
     pipe_kind kind;
     const char *class_name;   /* "KeepColumns" */
     const json_value *json;   /* its arguments */
+    const char *api_key;      /* its llm's, which no longer stands in json, so that nothing that is shown or written has it; NULL: none */
     size_t *before, n_before; /* steps whose rows come in, in order of the file's connections */
     size_t *after, n_after;
 } pipe_step;
@@ -41,7 +42,7 @@ typedef struct pipe_step {
 typedef struct pipeline {
     arena a;
     json_doc *doc;
-    const json_value *root; /* the whole file, parameters put in */
+    const json_value *root; /* the whole file, parameters put in, api_key taken out */
     const char *name, *description, *version;
     pipe_step *steps; /* in order of the file */
     size_t n_steps;
