@@ -204,7 +204,8 @@ pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size
 
 pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) {
     buf bytes = {0};
-    pipeline *p = file_read_all(path, MAX_FILE_BYTES, &bytes, err) ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
+    const bool ok = pipe_is_url(path) ? pipe_fetch(path, MAX_FILE_BYTES, &bytes, err) : file_read_all(path, MAX_FILE_BYTES, &bytes, err);
+    pipeline *p = ok ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
     buf_fini(&bytes);
     return p;
 }

@@ -49,7 +49,7 @@ typedef struct pipeline {
     size_t *order; /* [n_steps] every step behind those whose rows it needs */
 } pipeline;
 
-/* path: a .yaml, .yml or .json file.  params: "STEP.PARAMETER[.KEY...]=VALUE", VALUE being JSON, or text if it is none; an object is merged
+/* path: a .yaml, .yml or .json file, here, at http(s)://... or at hf://datasets/ORG/NAME[@REV]/FILE.  params: "STEP.PARAMETER[.KEY...]=VALUE", VALUE being JSON, or text if it is none; an object is merged
  * into an object that is there.  NULL on failure: GV_USAGE for a parameter that does not exist (with the nearest name), GV_FORMAT, GV_IO,
  * GV_LIMIT, GV_UNSUPPORTED. */
 pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
