@@ -28,12 +28,14 @@ bool pipe_open_model(pipe_runner *r, const pipe_step *s, const pipe_judge *j, gv
     buf url = {0}, key = {0};
     o.model = given ? given : j->llm.model;
     if (!given && server) {
-        buf_printf(&url, "%s%s%s", *j->llm.base_url ? j->llm.base_url : "https://api.openai.com/v1", *j->llm.model ? "#" : "",
-                   j->llm.model);
+        const char *usual = getenv("OPENAI_BASE_URL");
+        if (!usual || !*usual) usual = "https://api.openai.com/v1";
+        buf_printf(&url, "%s%s%s", *j->llm.base_url ? j->llm.base_url : usual, *j->llm.model ? "#" : "", j->llm.model);
         o.model = url.p;
+        o.api_key = s->api_key;
     }
-    o.chat_template_text = server ? NULL : j->llm.chat_template;
-    buf_printf(&key, "%s\n%s", o.model, o.chat_template_text ? o.chat_template_text : "");
+    o.chat_template_text = j->llm.kind == PIPE_OPENAI ? NULL : j->llm.chat_template;
+    buf_printf(&key, "%s\n%s\n%s", o.model, o.api_key ? o.api_key : "", o.chat_template_text ? o.chat_template_text : "");
     if (r->model && strcmp(r->model_key, key.p) == 0) {
         buf_fini(&url);
         buf_fini(&key);

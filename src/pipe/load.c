@@ -120,6 +120,57 @@ static bool build(pipeline *p, gv_err *err) {
     return pipe_order(p, err);
 }
 
+/* ---- keys of servers ---- */
+
+static bool is_key(sv name) {
+    return sv_is(name, "api_key");
+}
+
+/* v as JSON without any member api_key.  The parser has bounded the depth. */
+static void put_without_keys(const json_value *v, buf *out) {
+    const bool object = json_kind_of(v) == JSON_OBJECT;
+    bool first = true;
+    if (!object && json_kind_of(v) != JSON_ARRAY) {
+        json_put_value(out, v);
+        return;
+    }
+    buf_add_char(out, object ? '{' : '[');
+    for (json_iter it = json_each(v); json_next(&it);) {
+        if (object && is_key(it.key)) continue;
+        if (!first) buf_add_char(out, ',');
+        first = false;
+        if (object) {
+            json_put_string(out, it.key);
+            buf_add_char(out, ':');
+        }
+        put_without_keys(it.value, out);
+    }
+    buf_add_char(out, object ? '}' : ']');
+}
+
+/* The keys of full, the file as it was read, go to the steps, which are in the same order. */
+static void take_keys(pipeline *p, const json_value *full) {
+    size_t i = 0;
+    for (json_iter it = json_each(json_get(json_get(full, "pipeline"), "steps")); json_next(&it); i++) {
+        const json_value *llm = object_in(json_get(it.value, "step"), "llm"), *key = llm ? json_get(llm, "api_key") : NULL;
+        if (key && json_string(key).n) p->steps[i].api_key = copy(&p->a, key);
+    }
+}
+
+/* ---- whole ---- */
+
+static bool build_without_keys(pipeline *p, json_doc *full, gv_err *err) {
+    buf text = {0};
+    put_without_keys(json_root(full), &text);
+    p->doc = json_parse(buf_view(&text), err);
+    buf_fini(&text);
+    if (!p->doc) return false;
+    p->root = json_root(p->doc);
+    if (!build(p, err)) return false;
+    take_keys(p, json_root(full));
+    return true;
+}
+
 static json_doc *read_doc(sv bytes, const char *path, gv_err *err) {
     if (has_suffix(path, ".json")) return json_parse(bytes, err);
     if (has_suffix(path, ".yaml") || has_suffix(path, ".yml")) return yaml_parse(bytes, NULL, err);
@@ -140,12 +191,11 @@ pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size
         doc = ok ? json_parse(buf_view(&text), err) : NULL;
         ok = doc != NULL;
     }
-    p->doc = doc;
     if (ok) {
-        p->root = json_root(doc);
-        ok = build(p, err);
+        ok = build_without_keys(p, doc, err);
         if (!ok) gv_context(err, "%s", path);
     }
+    json_free(doc);
     buf_fini(&text);
     if (ok) return p;
     pipe_free(p);
@@ -154,7 +204,8 @@ pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size
 
 pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) {
     buf bytes = {0};
-    pipeline *p = file_read_all(path, MAX_FILE_BYTES, &bytes, err) ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
+    const bool ok = pipe_is_url(path) ? pipe_fetch(path, MAX_FILE_BYTES, &bytes, err) : file_read_all(path, MAX_FILE_BYTES, &bytes, err);
+    pipeline *p = ok ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
     buf_fini(&bytes);
     return p;
 }

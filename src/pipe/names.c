@@ -150,6 +150,7 @@ static const char *const client_params[] = {"use_magpie_template",
                                             "structured_output",
                                             "tokenizer",
                                             "tokenizer_revision",
+                                            "chat_template",
                                             NULL};
 static const char *const client_generation[] = {
     "max_new_tokens", "frequency_penalty", "logit_bias", "presence_penalty", "temperature", "top_p", NULL};

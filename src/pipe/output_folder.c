@@ -19,12 +19,15 @@ static bool add_leaf(pipe_runner *r, distiset *d, size_t leaf, bool only, gv_err
 
 bool pipe_write_folder(pipe_runner *r, gv_err *err) {
     const bool only = pipe_count_leaves(r->p) == 1;
-    const char *const citations[] = {card_cite_prometheus_eval};
+    const char *citations[PIPE_MAX_STEPS]; /* distilabel gives each judging step's, equal ones too */
+    size_t n_citations = 0;
     buf yaml = {0}, log = {0};
     buf_printf(&log, "%s.log", r->journal_path.p);
     yaml_put_json(&yaml, r->p->root, NULL);
     distiset *d = distiset_open(r->spec->out, err);
     bool ok = d != NULL;
+    for (size_t i = 0; i < r->p->n_steps; i++)
+        if (r->p->steps[i].kind == PIPE_JUDGE) citations[n_citations++] = card_cite_prometheus_eval;
     for (size_t i = 0; ok && i < r->p->n_steps; i++)
         if (r->p->steps[i].n_after == 0) ok = add_leaf(r, d, i, only, err);
     const distiset_about about = {.repo_id = r->spec->repo_id,
@@ -32,7 +35,7 @@ bool pipe_write_folder(pipe_runner *r, gv_err *err) {
                                   .pipeline_yaml = buf_view(&yaml),
                                   .log = log.p,
                                   .citations = citations,
-                                  .n_citations = 1,
+                                  .n_citations = n_citations,
                                   .judges = r->judges,
                                   .n_judges = r->sum->n_judges};
     if (ok)

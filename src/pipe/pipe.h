@@ -34,6 +34,7 @@ typedef struct pipe_step {
     pipe_kind kind;
     const char *class_name;   /* "KeepColumns" */
     const json_value *json;   /* its arguments */
+    const char *api_key;      /* its llm's, which no longer stands in json, so that nothing that is shown or written has it; NULL: none */
     size_t *before, n_before; /* steps whose rows come in, in order of the file's connections */
     size_t *after, n_after;
 } pipe_step;
@@ -41,14 +42,14 @@ typedef struct pipe_step {
 typedef struct pipeline {
     arena a;
     json_doc *doc;
-    const json_value *root; /* the whole file, parameters put in */
+    const json_value *root; /* the whole file, parameters put in, api_key taken out */
     const char *name, *description, *version;
     pipe_step *steps; /* in order of the file */
     size_t n_steps;
     size_t *order; /* [n_steps] every step behind those whose rows it needs */
 } pipeline;
 
-/* path: a .yaml, .yml or .json file.  params: "STEP.PARAMETER[.KEY...]=VALUE", VALUE being JSON, or text if it is none; an object is merged
+/* path: a .yaml, .yml or .json file, here, at http(s)://... or at hf://datasets/ORG/NAME[@REV]/FILE.  params: "STEP.PARAMETER[.KEY...]=VALUE", VALUE being JSON, or text if it is none; an object is merged
  * into an object that is there.  NULL on failure: GV_USAGE for a parameter that does not exist (with the nearest name), GV_FORMAT, GV_IO,
  * GV_LIMIT, GV_UNSUPPORTED. */
 pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;

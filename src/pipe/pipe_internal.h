@@ -41,4 +41,8 @@ void pipe_put_value(const json_value *v, buf *out);
 bool pipe_order(pipeline *p, gv_err *err) GV_MUST_USE;
 bool pipe_check_graph(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_USE;
 
+/* fetch.c: the bytes of a pipeline file at http(s)://... or hf://datasets/ORG/NAME[@REV]/FILE, at most cap. */
+bool pipe_is_url(const char *path);
+bool pipe_fetch(const char *url, uint64_t cap, buf *out, gv_err *err) GV_MUST_USE;
+
 #endif

@@ -95,7 +95,8 @@ def rows_come_from_the_files_that_the_pipeline_names(_):
     os.mkdir("data")
     write("data/rows.jsonl", read(path("fs_jsonl", "input.jsonl")))
     write("data/rows.csv", read(path("fs_csv", "input.csv")))
-    for name in ("fs_jsonl", "fs_csv"):
+    write("data/rows.parquet", read(path("fs_parquet", "input.parquet")))
+    for name in ("fs_jsonl", "fs_csv", "fs_parquet"):
         gavel_run(name, name + ".jsonl", dataset=False)
         same_rows(name + ".jsonl", path(name, "rows.default.jsonl"))
 

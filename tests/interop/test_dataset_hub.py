@@ -48,6 +48,15 @@ configs:
 """
 
 
+def pipeline():
+    """The seed page's pipeline over this data set."""
+    text = support.read(os.path.join(hs.ROOT, "examples", "prometheus2.yaml")).decode()
+    for old, new in (("HuggingFaceH4/instruction-dataset", "org/set"), ("prompt: instruction", "instruction: instruction"),
+                     ("completion: generation", "generation: generation")):
+        text = text.replace(old, new)
+    return text.encode()
+
+
 def card(text):
     return ("---\n%s\n---\n" % text).encode()
 
@@ -59,7 +68,7 @@ def files():
     return {
         d + "set/README.md": CARD, d + "set/data/train-0.jsonl": lines(r[:25]), d + "set/data/train-1.jsonl": lines(r[25:]),
         d + "set/data/test.csv": csv.encode(), d + "set/data/test.jsonl": lines(r[:2]), d + "set/small/a.json": json.dumps(r[:3]).encode(), d + "set/unused.jsonl": lines(r[:1]),
-        d + "script/script.py": b"import datasets\n",
+        d + "set/pipeline.yaml": pipeline(), d + "script/script.py": b"import datasets\n",
         d + "images/a.png": b"x", d + "images/b.png": b"x",
         d + "escape/README.md": card('configs:\n- config_name: default\n  data_files: "../../secret.jsonl"'), d + "escape/a.jsonl": lines(r[:1]),
         d + "absolute/README.md": card("configs:\n- config_name: default\n  data_files: /etc/passwd"), d + "absolute/a.jsonl": lines(r[:1]),
@@ -129,6 +138,15 @@ class Test:
         self.refused("hf://datasets/org/url", "URLs and paths inside of archives are not read")
         self.refused("hf://datasets/org/bomb", "values")
 
+    def pipelines_come_from_the_hub_and_load_its_rows(self):
+        done = hs.gavel(self.home, self.sim.url, "run", "hf://datasets/org/set/pipeline.yaml", "--model", "mock", "--out", os.path.join(self.folder, "p.jsonl"),
+                        "--param", "task.rubric=helpfulness", "--param", "load_dataset.split=train[40%:45%]", want=0)
+        assert "3 rows" in done.err, done.err
+        got = support.table(os.path.join(self.folder, "p.jsonl"))
+        assert [r["instruction"] for r in got] == [r["instruction"] for r in rows()[24:27]] and all(r["result"] for r in got), got
+        done = hs.gavel(self.home, self.sim.url, "info", "hf://datasets/org/set/none.yaml", want=1)
+        assert 'hf://datasets/org/set/none.yaml: org/set has no file "none.yaml"' in done.err, done.err
+
     def gated_sets_say_what_to_do(self):
         self.sim.admin("faults", [{"match": r"^hub GET /api/datasets/org/set", "fault": "gated", "times": -1}])
         err = self.judge("hf://datasets/org/set:small", want=1, home=os.path.join(self.folder, "other"))
@@ -153,7 +171,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, hs.hub(os.path.join(folder, "root"), files()) as sim:
         test = Test(sim, folder)
         for name in ["rows_are_those_of_the_files", "slices_configurations_and_csv", "the_cache_serves_without_a_network", "revisions_are_commits",
-                     "what_cannot_be_read_says_so", "cards_name_no_file_outside", "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
+                     "what_cannot_be_read_says_so", "cards_name_no_file_outside", "pipelines_come_from_the_hub_and_load_its_rows", "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
             begin = time.monotonic()
             getattr(test, name)()
             print("ok", name, "%.1f s" % (time.monotonic() - begin))
