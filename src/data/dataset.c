@@ -122,7 +122,10 @@ bool dataset_choose(const dataset *d, const char *wish, split_spec *out, gv_err 
     for (size_t i = 0; i < out->n; i++) {
         size_t k = 0;
         while (k < d->n_splits && strcmp(d->splits[k], out->terms[i].name) != 0) k++;
-        if (k == d->n_splits) return fail_split(d, out->terms[i].name, err);
+        if (k < d->n_splits) continue;
+        fail_split(d, out->terms[i].name, err);
+        split_fini(out);
+        return false;
     }
     return true;
 }
