@@ -48,8 +48,6 @@ typedef struct split_spec {
 } split_spec;
 bool split_parse(const char *text, split_spec *out, gv_err *err) GV_MUST_USE;
 void split_fini(split_spec *s);
-/* Must the number of rows be known for split_bounds? */
-bool split_needs_rows(const split_term *t);
 /* The rows [*from, *to) of n; both 0 if there are none. */
 bool split_bounds(const split_term *t, uint64_t n, uint64_t *from, uint64_t *to, gv_err *err) GV_MUST_USE;
 
@@ -92,8 +90,6 @@ bool data_files_read(const json_value *v, const char *where, bool outside, arena
 /* ---- dataset_kind.c: builders by suffix ---- */
 
 typedef enum kind { KIND_NONE, KIND_CSV, KIND_TSV, KIND_JSON, KIND_PARQUET, KIND_ARROW, KIND_OTHER } kind;
-/* "csv", "json", ...; for KIND_OTHER the name of the library's builder is told by kind_of_suffix. */
-const char *kind_name(kind k);
 /* suffix with its dot, as the library's table has it (case matters); module is the builder's name. */
 kind kind_of_suffix(sv suffix, const char **module);
 /* Has the base name of path a suffix of the table, or .zip? */

@@ -50,11 +50,6 @@ enum { N_BUILDERS = sizeof builders / sizeof builders[0], SUFFIX_MAX = 32, COUNT
 /* Files that a folder builder takes beside its own suffixes. */
 static const char *const metadata_names[] = {"metadata.csv", "metadata.jsonl", "metadata.parquet"};
 
-const char *kind_name(kind k) {
-    static const char *const names[] = {"no data", "csv", "csv", "json", "parquet", "arrow", "other"};
-    return names[k];
-}
-
 bool kind_by_name(const char *builder, kind *out, gv_err *err) {
     for (int i = 0; i < N_BUILDERS; i++)
         if (builders[i].kind != KIND_OTHER && !strcmp(builder, builders[i].module)) return *out = builders[i].kind, true;

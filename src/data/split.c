@@ -128,10 +128,6 @@ void split_fini(split_spec *s) {
     *s = (split_spec){0};
 }
 
-bool split_needs_rows(const split_term *t) {
-    return t->percent || (t->has_from && t->from < 0) || (t->has_to && t->to < 0);
-}
-
 /* round(percent * n / 100), halves to even. */
 static __int128 nearest(int64_t percent, uint64_t n) {
     const __int128 x = (__int128)percent * n, whole = x / 100, rest = x % 100, twice = 2 * (rest < 0 ? -rest : rest);

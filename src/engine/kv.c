@@ -215,10 +215,6 @@ void kv_page_release(kv_pool *p, kv_page page) {
 int32_t kv_pages_available(const kv_pool *p) {
     return p->n_free + p->n_cached;
 }
-int32_t kv_pages_total(const kv_pool *p) {
-    return p->n_pages;
-}
-
 void kv_tree_enter(kv_pool *p, kv_page parent, kv_page page, const int32_t *tokens) {
     kv_node *n = &p->node[page];
     n->parent = parent;

@@ -43,7 +43,6 @@ void kv_page_share(kv_pool *p, kv_page page);   /* one more reference */
 void kv_page_release(kv_pool *p, kv_page page); /* one less; a sequence releases its last page first */
 /* Pages that kv_page_take can still give. */
 int32_t kv_pages_available(const kv_pool *p);
-int32_t kv_pages_total(const kv_pool *p);
 
 /* The child of `parent` that holds exactly these 32 tokens, or KV_NONE. */
 kv_page kv_tree_find(const kv_pool *p, kv_page parent, const int32_t *tokens);

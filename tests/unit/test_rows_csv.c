@@ -36,12 +36,12 @@ static const char *at(const char *name) {
 }
 
 /* "a|b\n" for each row of fields, "!message\n" for bad rows, "error N: message" at the end. The header comes first. */
-static char *dump(rows_format format, sv text) {
+static char *dump_with(sv text, rows_options o) {
     static buf b;
     gv_err err = GV_ERR_INIT;
     buf_clear(&b);
     buf_add(&b, "", 0);
-    rows_options o = {.format = format, .name = "f"};
+    o.name = "f";
     rows_reader *r = rows_open_memory(text.p, text.n, &o, &err);
     size_t n;
     const sv *header = r ? rows_header(r, &n) : NULL;
@@ -60,6 +60,10 @@ static char *dump(rows_format format, sv text) {
     rows_close(r);
     if (err.code) buf_printf(&b, "error %d: %s", err.code, err.msg);
     return b.p;
+}
+
+static char *dump(rows_format format, sv text) {
+    return dump_with(text, (rows_options){.format = format});
 }
 
 #define CSV(lit) dump(ROWS_CSV, SV(lit))
@@ -92,6 +96,46 @@ static void ragged_and_broken_records_are_bad_rows(void **state) {
     assert_string_equal(CSV("a,b\n1,x\xffy\n\xc3,\xa9\n2,3\n"), "a|b\n!f:2: column \"b\": invalid UTF-8 at byte 1 of the field\n"
                                                                 "!f:3: column \"a\": invalid UTF-8 at byte 0 of the field\n2|3\n");
     assert_string_equal(CSV("a,b\n1,x\0y\n2,3\n"), "a|b\n!f:2: column \"b\": a NUL byte\n2|3\n");
+}
+
+static void short_rows_end_in_empty_fields_only_if_asked_for(void **state) {
+    (void)state;
+    const rows_options o = {.format = ROWS_CSV, .short_rows = true};
+    assert_string_equal(dump_with(SV("a,b,c\n1\n1,2\n\"\"\n1,2,3\n"), o), "a|b|c\n1||\n1|2|\n||\n1|2|3\n");
+    assert_string_equal(dump_with(SV("a,b\n1,2,3\n\"x\"y\n4\n"), o),
+                        "a|b\n!f:2: 3 fields, the header has 2\n!f:3: text after a closing quote\n4|\n");
+    assert_string_equal(CSV("a,b\n1\n"), "a|b\n!f:2: 1 field, the header has 2\n");
+}
+
+static void inputs_may_be_empty_only_if_asked_for(void **state) {
+    (void)state;
+    static const struct {
+        rows_format format;
+        const char *text, *allowed, *refused;
+    } t[] = {
+        {ROWS_CSV, "", "\n", "error 3: f: the file is empty"},
+        {ROWS_CSV, "a,b\n", "a|b\n", "a|b\nerror 3: f: no rows"},
+        {ROWS_CSV, "\n\n", "error 3: f: no header and no rows, only empty lines", "error 3: f: no header and no rows, only empty lines"},
+        {ROWS_JSONL, "", "\n", "error 3: f: the file is empty"},
+        {ROWS_JSONL, "\n \n", "\n", "\nerror 3: f: no rows"},
+        {ROWS_JSON, "[]", "\n", "\nerror 3: f: no rows"},
+        {ROWS_JSON, "[", "\nerror 3: f:1: ", "\nerror 3: f:1: "}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        const bool whole = t[i].text[0] != '[' || t[i].text[1];
+        const char *got = dump_with(sv_of(t[i].text), (rows_options){.format = t[i].format, .may_be_empty = true});
+        if (whole ? strcmp(got, t[i].allowed) : strncmp(got, t[i].allowed, strlen(t[i].allowed))) fail_msg("%zu: %s", i, got);
+        got = dump_with(sv_of(t[i].text), (rows_options){.format = t[i].format});
+        if (whole ? strcmp(got, t[i].refused) : strncmp(got, t[i].refused, strlen(t[i].refused))) fail_msg("%zu: %s", i, got);
+    }
+}
+
+static void the_delimiter_may_be_any_other_byte(void **state) {
+    (void)state;
+    assert_string_equal(dump_with(SV("a;b\n1,5;\"x;y\"\n"), (rows_options){.format = ROWS_CSV, .delimiter = ';'}), "a|b\n1,5|x;y\n");
+    assert_string_equal(dump_with(SV("a|b\n1\t2|3\n"), (rows_options){.format = ROWS_TSV, .delimiter = '|'}), "a|b\n1\t2|3\n");
+    assert_string_equal(dump_with(SV("a,b\n1,2\n"), (rows_options){.format = ROWS_CSV, .delimiter = '\t'}), "a,b\n1,2\n");
+    assert_string_equal(dump_with(SV("a;b\n1;2;3\n4\n"), (rows_options){.format = ROWS_CSV, .delimiter = ';', .short_rows = true}),
+                        "a|b\n!f:2: 3 fields, the header has 2\n4|\n");
 }
 
 static void an_unclosed_quote_fails_and_names_its_line(void **state) {
@@ -288,6 +332,9 @@ int main(void) {
         cmocka_unit_test(quotes_commas_and_line_breaks_live_in_quoted_fields),
         cmocka_unit_test(lines_end_with_crlf_lf_or_a_lone_cr),
         cmocka_unit_test(ragged_and_broken_records_are_bad_rows),
+        cmocka_unit_test(short_rows_end_in_empty_fields_only_if_asked_for),
+        cmocka_unit_test(inputs_may_be_empty_only_if_asked_for),
+        cmocka_unit_test(the_delimiter_may_be_any_other_byte),
         cmocka_unit_test(an_unclosed_quote_fails_and_names_its_line),
         cmocka_unit_test(broken_headers_are_refused),
         cmocka_unit_test(files_of_pythons_csv_module_read_as_its_json),
