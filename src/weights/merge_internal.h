@@ -75,8 +75,6 @@ bool merge_job_prepare(merge_job *j, gv_err *err) GV_MUST_USE;
 /* Elements [first, first + n) of the result to dst, as j->out; first is a multiple of MERGE_CHUNK. */
 bool merge_job_run(merge_job *j, int64_t first, int64_t n, void *dst, gv_err *err) GV_MUST_USE;
 void merge_job_fini(merge_job *j);
-/* True if dare keeps element i of input k. */
-bool merge_dare_keeps(const merge_job *j, size_t k, int64_t i);
 
 /* ---- merge_folder.c ---- */
 

@@ -70,28 +70,36 @@ static void make_key(merge_job *j) {
     }
 }
 
-bool merge_dare_keeps(const merge_job *j, size_t k, int64_t i) {
-    const uint64_t group = (uint64_t)i / 4;
-    const uint32_t counter[4] = {(uint32_t)group, (uint32_t)(group >> 32), (uint32_t)k, 0};
-    uint32_t out[4];
-    philox4x32(counter, j->key, out);
-    return (double)out[i % 4] < j->density[k] * 0x1p32;
+/* Zeroes what dare drops: an element stays if its 32 random bits are below density * 2^32.  first is a multiple of 4. */
+static void drop_random(const merge_job *j, size_t k, int64_t first, int64_t n, float *x) {
+    const double limit = j->density[k] * 0x1p32;
+    uint32_t out[4] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        if (i % 4 == 0) {
+            const uint64_t group = (uint64_t)(first + i) / 4;
+            const uint32_t counter[4] = {(uint32_t)group, (uint32_t)(group >> 32), (uint32_t)k, 0};
+            philox4x32(counter, j->key, out);
+        }
+        if (!((double)out[i % 4] < limit)) x[i] = 0;
+    }
 }
 
-/* Which of n deltas stay, as a multiplication by 0 or 1 that gives +0. */
-static void cut_chunk(const merge_job *j, size_t k, int64_t first, int64_t n, float *x) {
-    const merge_cut *c = &j->cut[k];
-    int64_t rank = by_magnitude(j) && c->before ? c->before[first / MERGE_CHUNK] : 0;
+/* Zeroes all but the largest; of those exactly at the threshold the first ones stay. */
+static void drop_small(const merge_cut *c, int64_t chunk, int64_t n, float *x) {
+    int64_t rank = c->before[chunk];
     for (int64_t i = 0; i < n; i++) {
-        bool keep = j->density[k] > 0;
-        if (by_magnitude(j)) {
-            const uint32_t m = magnitude(x[i]);
-            if (keep) keep = m > c->threshold || (m == c->threshold && rank++ < c->quota);
-        } else if (keep) {
-            keep = merge_dare_keeps(j, k, first + i);
-        }
-        if (!keep) x[i] = 0;
+        const uint32_t m = magnitude(x[i]);
+        if (!(m > c->threshold || (m == c->threshold && rank++ < c->quota))) x[i] = 0;
     }
+}
+
+static void cut_chunk(const merge_job *j, size_t k, int64_t first, int64_t n, float *x) {
+    if (j->density[k] <= 0)
+        memset(x, 0, (size_t)n * sizeof *x);
+    else if (by_magnitude(j))
+        drop_small(&j->cut[k], first / MERGE_CHUNK, n, x);
+    else
+        drop_random(j, k, first, n, x);
 }
 
 /* ---- passes over the whole tensor ---- */
