@@ -101,6 +101,22 @@ def rows_come_from_the_files_that_the_pipeline_names(_):
         same_rows(name + ".jsonl", path(name, "rows.default.jsonl"))
 
 
+@mock
+def rows_come_from_folders_of_save_to_disk(_):
+    disk = os.path.join(DATA, "dataset", "disk")
+    text = read(os.path.join(FILES, "openai.yaml")).decode()
+    start_s, end_s = text.index("  - step:\n      name: load"), text.index("  - step:\n      name: judge")
+    for folder, more in (("shards", ""), ("dict", "split: train"), ("distiset", "is_distiset: true\n      config: leaf\n      split: train")):
+        step = ("  - step:\n      name: load\n      dataset_path: %s\n      %s\n      output_mappings: {t: instruction}\n      type_info: "
+                "{name: LoadDataFromDisk}\n" % (os.path.join(disk, folder), more))
+        judge = text[end_s:].replace("input_mappings: {}", "input_mappings: {generation: instruction}", 1).replace("      - generation\n", "")
+        write("p.yaml", text[:start_s] + step + judge)
+        done = run("run", "p.yaml", "--model", "mock", "--out", folder + ".jsonl")
+        got = [r["instruction"] for r in table(folder + ".jsonl")]
+        # the folders have one text column, so there is nothing to judge: the rows arrive, without verdicts
+        assert done.code == 3 and got == ["row %d" % i for i in range({"shards": 25, "dict": 3, "distiset": 4}[folder])], (folder, got)
+
+
 def columns_that_do_not_arrive_are_named_in_the_words_of_distilabel(_):
     done = run("validate", os.path.join(FILES, "keep_metadata.yaml"), "--dataset", path("keep_metadata", "input.jsonl"))
     refused(done, 2, "Step 'keep' requires inputs ['instruction', 'result', 'distilabel_metadata'], but only the inputs=['feedback', "
@@ -303,6 +319,7 @@ support.main([
     recorded_runs_give_the_recorded_rows_in_the_recorded_columns,
     runs_in_which_distilabel_shows_a_defect_give_the_corrected_rows,
     rows_come_from_the_files_that_the_pipeline_names,
+    rows_come_from_folders_of_save_to_disk,
     columns_that_do_not_arrive_are_named_in_the_words_of_distilabel,
     what_is_not_run_is_an_error_that_names_step_and_argument,
     parameters_are_typed_merged_and_checked_by_name,
