@@ -12,6 +12,7 @@ static const known_model prometheus_1 = {"Prometheus 1", "distilabel", "llama-2"
 static const known_model prometheus_2 = {"Prometheus 2 7B", "distilabel", "mistral-v0.2", "prometheus-eval", 4096, false, false};
 static const known_model prometheus_2_large = {"Prometheus 2 8x7B", "distilabel", "mistral-v0.2", "prometheus-eval", 4096, false, false};
 static const known_model prometheus_bgb = {"Prometheus 2 BGB 8x7B", "distilabel", "mistral-v0.2", "prometheus-eval", 4096, false, false};
+/* 4,096 is assumed: its card says that it is prompted as Prometheus 2, and not how long its rows were. */
 static const known_model m_prometheus = {"M-Prometheus", "distilabel", "qwen2.5", "prometheus-eval", 4096, false, false};
 
 static bool has(const char *name, const char *part) {

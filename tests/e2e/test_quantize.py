@@ -8,6 +8,7 @@ import signal
 import struct
 
 import support
+from ggufs import tensors
 from support import DATA, refused, run, tiny, write
 
 ORACLE = os.path.join(DATA, "oracle", "logits")
@@ -20,45 +21,6 @@ def hf(arch, kind="bf16"):
 
 def quantize(model, out, kind, *more, want=0):
     return run("quantize", model, out, "--type", kind, *more, want=want)
-
-
-def tensors(path):
-    """{name: (shape, type number, offset)}, start of the data, keys as raw bytes; a reader of GGUF v3 in 30 lines."""
-    data = support.read(path)
-    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-    at = 24
-
-    def string():
-        nonlocal at
-        n = struct.unpack_from("<Q", data, at)[0]
-        at += 8 + n
-        return data[at - n:at]
-
-    def value(kind):
-        nonlocal at
-        if kind == 8:
-            return string()
-        if kind == 9:
-            elem, n = struct.unpack_from("<IQ", data, at)
-            at += 12
-            return [value(elem) for _ in range(n)]
-        at += sizes[kind]
-        return data[at - sizes[kind]:at]
-
-    n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
-    keys, found = {}, {}
-    for _ in range(n_keys):
-        name = string().decode()
-        at += 4
-        keys[name] = value(struct.unpack_from("<I", data, at - 4)[0])
-    for _ in range(n_tensors):
-        name = string().decode()
-        n_dims = struct.unpack_from("<I", data, at)[0]
-        shape = struct.unpack_from("<%dQ" % n_dims, data, at + 4)
-        kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * n_dims)
-        at += 16 + 8 * n_dims
-        found[name] = (shape, kind, offset)
-    return found, (at + 31) // 32 * 32, keys
 
 
 def logits(folder, model, ids, *more):
