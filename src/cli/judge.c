@@ -212,25 +212,13 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
 
 /* ---- the run ---- */
 
-/* Which judgments have no verdict and why, as "3 unparsable, 1 too_long" or as JSON members. */
-static void put_statuses(const run_summary *sum, bool json, buf *out) {
-    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++) {
-        const unsigned long long n = sum->by_status[s];
-        const char *name = judgment_status_name((judgment_status)s);
-        if (json)
-            buf_printf(out, ",\"%s\":%llu", name, n);
-        else if (n)
-            buf_printf(out, "%s%llu %s", out->n ? ", " : "", n, name);
-    }
-}
-
 static const char *unit_of(const run_progress *p) {
     return p->per_row > 1 ? "judgments" : "rows";
 }
 
 static void tell_result(const judge_opts *o, const run_summary *sum) {
     buf text = {0}, line = {0};
-    put_statuses(sum, o->json, &text);
+    cli_put_statuses(sum->by_status, o->json, &text);
     if (o->json) {
         buf_add_str(&line, "{\"event\":\"result\",\"out\":");
         json_put_string(&line, sv_of(o->out));

@@ -126,3 +126,14 @@ void progress_show(void *view, const run_progress *p) {
     default: show_text(p);
     }
 }
+
+void cli_put_statuses(const uint64_t *by_status, bool json, buf *out) {
+    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++) {
+        const unsigned long long n = by_status[s];
+        const char *name = judgment_status_name((judgment_status)s);
+        if (json)
+            buf_printf(out, ",\"%s\":%llu", name, n);
+        else if (n)
+            buf_printf(out, "%s%llu %s", out->n ? ", " : "", n, name);
+    }
+}

@@ -17,5 +17,7 @@ int progress_columns(void);
 void progress_init(progress_view *v, bool json, bool quiet);
 /* run_spec.progress with a progress_view as context. */
 void progress_show(void *view, const run_progress *p);
+/* Which judgments have no verdict and why (by judgment_status), as "3 unparsable, 1 too_long" or as JSON members. */
+void cli_put_statuses(const uint64_t *by_status, bool json, buf *out);
 
 #endif

@@ -41,17 +41,6 @@ static const opt_def options[] = {
     {0},
 };
 
-static void put_statuses(const pipe_summary *sum, bool json, buf *out) {
-    for (int s = JUDGMENT_UNPARSABLE; s <= JUDGMENT_ERROR; s++) {
-        const unsigned long long n = sum->by_status[s];
-        const char *name = judgment_status_name((judgment_status)s);
-        if (json)
-            buf_printf(out, ",\"%s\":%llu", name, n);
-        else if (n)
-            buf_printf(out, "%s%llu %s", out->n ? ", " : "", n, name);
-    }
-}
-
 /* Where the rows go: without --out the folder has the name of the repository.  NULL: nowhere. */
 static const char *out_of(const run_opts *o) {
     if (o->dry_run) return NULL;
@@ -63,7 +52,7 @@ static const char *out_of(const run_opts *o) {
 static void tell_result(const run_opts *o, const pipe_summary *sum) {
     const char *out = o->dry_run ? "dry run" : out_of(o);
     buf text = {0}, line = {0};
-    put_statuses(sum, o->json, &text);
+    cli_put_statuses(sum->by_status, o->json, &text);
     if (o->json) {
         buf_add_str(&line, "{\"event\":\"result\",\"out\":");
         json_put_string(&line, sv_of(out));
@@ -162,7 +151,8 @@ const opt_command command_run = {
         "LoadDataFromHub, LoadDataFromDicts, LoadDataFromFileSystem, LoadDataFromDisk, PrometheusEval, KeepColumns, GroupColumns, "
         "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
         "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
-        "--param STEP.llm.model=FILE names.\n\n"
+        "--param STEP.llm.model=FILE names. OpenAILLM and ClientvLLM ask their server. PIPELINE is a file, an http or https address, or "
+        "hf://datasets/ORG/NAME[@REV]/FILE.\n\n"
         "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
         "or models "
         "are refused with the difference named.\n\n"

@@ -52,10 +52,6 @@ const sv *dataset_columns(const dataset *d, size_t *n) {
     return d->columns;
 }
 
-const char *dataset_commit(const dataset *d) {
-    return d->commit;
-}
-
 bool dataset_is_source(const char *path) {
     struct stat st;
     return !strncmp(path, "hf://", 5) || (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode));

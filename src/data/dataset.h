@@ -50,8 +50,6 @@ const char *const *dataset_splits(const dataset *d, size_t *n);
 bool dataset_num_rows(dataset *d, uint64_t *n, gv_err *err) GV_MUST_USE;
 /* Columns of every row, in order. */
 const sv *dataset_columns(const dataset *d, size_t *n);
-/* Commit that a Hub data set was read at, or "". */
-const char *dataset_commit(const dataset *d);
 
 /* The rows from the first one on: numbers are global over all files.  o->format and o->name are not used; d must outlive the reader.  Every row has
  * all columns, null where its file has none.  A data set without rows is not an error here: the first rows_next is the end. */

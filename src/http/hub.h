@@ -79,8 +79,6 @@ const hub_file *hub_list_find(const hub_list *l, const char *path);
 bool hub_commit(hub *h, const hub_repo *repo, char commit[41], gv_err *err) GV_MUST_USE;
 /* All files below folder ("" or NULL: all).  Offline, or if the Hub cannot be reached and the cache has the revision: what the cache has. */
 bool hub_ls(hub *h, const hub_repo *repo, const char *folder, hub_list *out, gv_err *err) GV_MUST_USE;
-/* GET of what is below `{endpoint}/api/{models|datasets}/ID`: "" for the info, "/revision/REV", ...; JSON of at most HTTP_MAX_BODY bytes. */
-bool hub_api(hub *h, const hub_repo *repo, const char *below, buf *json, gv_err *err) GV_MUST_USE;
 
 typedef struct hub_progress {
     size_t files, files_done;

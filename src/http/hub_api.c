@@ -99,17 +99,6 @@ bool hub_send(hub *h, const hub_repo *repo, const char *file, http_request *q, h
     return hub_check(h, repo, file, r, err);
 }
 
-bool hub_api(hub *h, const hub_repo *repo, const char *below, buf *json, gv_err *err) {
-    buf url = {0};
-    http_response r = {0};
-    hub_api_url(h, repo, below, &url);
-    const bool ok = hub_send(h, repo, NULL, &(http_request){.url = url.p}, &r, err);
-    if (ok) buf_add_sv(json, buf_view(&r.body));
-    http_response_fini(&r);
-    buf_fini(&url);
-    return ok;
-}
-
 /* ---- revisions and listings ---- */
 
 static void put_rev(const char *verb, const char *rev, buf *below) {

@@ -280,6 +280,3 @@ const char *safetensors_file_name(const safetensors *s, size_t file) {
 const file_map *safetensors_file_map(const safetensors *s, size_t file) {
     return s->files[file].mapped ? &s->files[file].map : NULL;
 }
-size_t safetensors_file_of(const safetensors *s, size_t i) {
-    return s->e[i].file;
-}

@@ -47,7 +47,5 @@ size_t safetensors_number(const safetensors *s, const tensor_view *v);
 size_t safetensors_n_files(const safetensors *s);
 const char *safetensors_file_name(const safetensors *s, size_t file);    /* without the folder */
 const file_map *safetensors_file_map(const safetensors *s, size_t file); /* NULL for memory */
-/* Which file holds tensor i. */
-size_t safetensors_file_of(const safetensors *s, size_t i);
 
 #endif
