@@ -243,6 +243,7 @@ static int inspect_run(const char *path) {
     buf out = {0};
     bool ok = journal_each_meta(j, put_meta, &(meta_ctx){&out, &err}, &err) && err.code == GV_OK && count_records(j, &out, &err);
     int code = ok ? EXIT_OK : cli_fail(&err);
+    if (ok && out.n == 0) buf_add_str(&out, "nothing is recorded yet\n");
     if (ok && !(lines_print(&out) && lines_flush())) code = EXIT_FAILED;
     buf_fini(&out);
     journal_close(j);

@@ -17,7 +17,8 @@ static bool fail_output(void) {
 }
 
 bool lines_print(const buf *text) {
-    return !out_failed && (fwrite(text->p, 1, text->n, stdout) == text->n || fail_output());
+    if (out_failed || text->n == 0) return !out_failed; /* an empty buf has no bytes to point at */
+    return fwrite(text->p, 1, text->n, stdout) == text->n || fail_output();
 }
 
 bool lines_flush(void) {

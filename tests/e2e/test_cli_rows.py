@@ -1,7 +1,9 @@
 """Rows in and out of gavel judge, with the test engine: every kind of bad input and its message, columns and their order, ids, CSV, export."""
+import contextlib
 import csv
 import io
 import json
+import sqlite3
 
 import support
 from support import RUBRIC, judge, read, refused, rows, run, table, write
@@ -302,6 +304,15 @@ def inspect_tells_settings_and_statuses_of_a_run(_):
         assert part in out, (part, out)
 
 
+def a_run_killed_before_its_first_record_is_inspected(_):
+    write("in.jsonl", rows(2))
+    judge("in.jsonl", "out.jsonl", want=0)
+    with contextlib.closing(sqlite3.connect("out.jsonl.run")) as db, db:
+        db.execute("DELETE FROM record")
+        db.execute("DELETE FROM meta")
+    assert run("inspect", "out.jsonl.run", want=0).out == "nothing is recorded yet\n"
+
+
 support.main([support.mock(t) for t in [
     a_missing_column_is_refused_with_the_columns_there_are, a_row_without_the_column_or_of_a_wrong_type_is_bad_input_and_the_others_go_on,
     broken_lines_are_bad_input_and_the_others_go_on, a_line_of_100_mb_is_bad_input_and_the_others_go_on, inputs_without_rows_are_refused,
@@ -311,4 +322,5 @@ support.main([support.mock(t) for t in [
     csv_and_tsv_and_json_rows_give_the_verdicts_of_json_lines, csv_output_is_read_back_by_python, limit_and_shards_keep_global_row_numbers,
     ids_come_from_their_column, nul_and_control_bytes_in_text_are_text, relative_rows_end_in_a_or_b, render_answers_every_line_also_bad_and_blank_ones,
     parse_reads_a_run_again_without_a_model, export_writes_what_is_judged, export_all_has_every_field_of_the_record_in_every_row,
-    the_expected_score_is_the_mean_under_the_probabilities, what_is_no_journal_is_refused, inspect_tells_settings_and_statuses_of_a_run]])
+    the_expected_score_is_the_mean_under_the_probabilities, what_is_no_journal_is_refused, inspect_tells_settings_and_statuses_of_a_run,
+    a_run_killed_before_its_first_record_is_inspected]])
