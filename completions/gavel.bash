@@ -23,7 +23,7 @@ _gavel() {
         --verdict) mapfile -t COMPREPLY < <(compgen -W 'strict lenient robust constrained' -- "$cur"); return ;;
         --order) mapfile -t COMPREPLY < <(compgen -W 'given both random' -- "$cur"); return ;;
         --samples) return ;;
-        --preset) mapfile -t COMPREPLY < <(compgen -W 'prometheus-eval distilabel' -- "$cur"); return ;;
+        --preset) mapfile -t COMPREPLY < <(compgen -W 'prometheus-eval distilabel author' -- "$cur"); return ;;
         --temperature|-T) return ;;
         --top-p) return ;;
         --top-k) return ;;

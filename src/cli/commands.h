@@ -44,8 +44,10 @@ lm_options cli_lm_options(const model_opts *o);
     { "model", 'm', OPT_STRING, offsetof(type, at.model), "MODEL", NULL, 0, 0, text, "Model" }
 #define CLI_OPT_TEMPLATE(type, at)                                                                                                         \
     {                                                                                                                                      \
-        "chat-template", 0, OPT_STRING, offsetof(type, at.chat_template), "NAME|FILE|none", NULL, 0, 0,                                    \
-            "Chat layout instead of the model's own; none: the text as it is", NULL                                                        \
+        "chat-template", 0, OPT_STRING, offsetof(type, at.chat_template), "NAME|FILE|:NAME|none", NULL, 0, 0,                              \
+            "Chat layout instead of the model's own: a built-in one, a file, :NAME for another of the model's own; none: the text as it "  \
+            "is",                                                                                                                          \
+            NULL                                                                                                                           \
     }
 /* Engine options: a heading stands before the first that a command lists. */
 #define CLI_OPT_THREADS(type, at)                                                                                                          \

@@ -3,7 +3,7 @@
 #include "cli/lines.h"
 #include "cli/transfer.h"
 #include "engine/model.h"
-#include "judge/known.h"
+#include "judge/run.h"
 #include "kern/kern.h"
 #include "tok/tok.h"
 
@@ -63,6 +63,18 @@ static void put_shape(const tensors *m, buf *out) {
     buf_printf(out, ", K/V %d bytes a token (f16)\n", 4 * s.n_layer * s.n_head_kv * s.head_dim);
 }
 
+static void put_templates(const tok *t, const tensors *m, buf *out) {
+    buf names = {0};
+    tok_put_template_names(t, &names);
+    if (names.n == 0)
+        buf_add_str(out, "chat template: none\n");
+    else if (strcmp(names.p, "default") == 0)
+        buf_printf(out, "chat template: in the %s\n", tensors_is_folder(m) ? "folder" : "file");
+    else
+        buf_printf(out, "chat templates: %s (--chat-template :NAME)%s\n", names.p, tok_chat_template(t).n ? "" : "; none is the default");
+    buf_fini(&names);
+}
+
 /* A tokenizer that cannot be used is told of; only missing memory is a failure. */
 static bool put_tokenizer(const tensors *m, buf *out, gv_err *err) {
     gv_err why = GV_ERR_INIT;
@@ -79,10 +91,8 @@ static bool put_tokenizer(const tensors *m, buf *out, gv_err *err) {
     if (tok_eos(t) >= 0) buf_printf(out, ", EOS %s", str_show(tok_piece(t, tok_eos(t))).text);
     if (tok_adds_bos(t) && sv_find(tok_chat_template(t), SV("bos_token"), 0) != SIZE_MAX)
         buf_add_str(out, "; the chat template writes BOS too: one is used");
-    buf_printf(out, "\ntokenizer sha256: %s\nchat template: %s\n", tok_hash(t),
-               tok_chat_template(t).n == 0 ? "none"
-               : tensors_is_folder(m)      ? "in the folder"
-                                           : "in the file");
+    buf_printf(out, "\ntokenizer sha256: %s\n", tok_hash(t));
+    put_templates(t, m, out);
     tok_free(t);
     return true;
 }

@@ -4,7 +4,7 @@
 #include "cli/talk.h"
 #include "cli/transfer.h"
 #include "data/dataset.h"
-#include "judge/known.h"
+#include "judge/warn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,9 +55,9 @@ static const opt_def options[] = {
      "Answers to each prompt, sampled independently; needs a temperature (default: 1)", NULL},
     {"expected-score", 0, OPT_FLAG, AT(expected_score), NULL, NULL, 0, 0,
      "Add column expected_score: the mean of 1..5 under the model's probabilities at the verdict", NULL},
-    {"preset", 0, OPT_CHOICE, AT(preset), "NAME", "prometheus-eval|distilabel", 0, 0,
-     "Sampling of prometheus-eval (temperature 1, top-p 0.9, repetition penalty 1.03, 1,024 tokens) or of distilabel's example (0.7, 1,024 "
-     "tokens)",
+    {"preset", 0, OPT_CHOICE, AT(preset), "NAME", "prometheus-eval|distilabel|author", 0, 0,
+     "Sampling of prometheus-eval (temperature 1, top-p 0.9, repetition penalty 1.03, 1,024 tokens), of distilabel's example (0.7, 1,024 "
+     "tokens), or of the model's authors, if gavel inspect knows the model (default: greedy)",
      "Sampling"},
     {"temperature", 'T', OPT_DOUBLE, AT(temperature), "X", NULL, 0, 100, "0: always the likeliest token (default: 0)", NULL},
     {"top-p", 0, OPT_DOUBLE, AT(top_p), "X", NULL, 1e-9, 1, "Smallest set of tokens with this share of probability (default: 1)", NULL},
@@ -93,9 +93,9 @@ static double or_default(double given, double otherwise) {
     return given >= 0 ? given : otherwise;
 }
 
-static lm_sampling sampling_of(const judge_opts *o) {
-    const bool eval = o->preset && strcmp(o->preset, "prometheus-eval") == 0,
-               distilabel = o->preset && strcmp(o->preset, "distilabel") == 0;
+/* preset: NULL = none. */
+static lm_sampling sampling_of(const judge_opts *o, const char *preset) {
+    const bool eval = preset && strcmp(preset, "prometheus-eval") == 0, distilabel = preset && strcmp(preset, "distilabel") == 0;
     lm_sampling s = {0};
     s.temperature = or_default(o->temperature, eval ? 1.0 : distilabel ? 0.7 : 0);
     s.top_p = or_default(o->top_p, eval ? 0.9 : 1);
@@ -120,15 +120,36 @@ static bool parse_shard(const char *text, rows_options *rows, gv_err *err) {
     return true;
 }
 
+static bool is_by_author(const judge_opts *o) {
+    return o->preset && strcmp(o->preset, "author") == 0;
+}
+
+static bool set_sampling(const judge_opts *o, const char *preset, run_spec *spec, gv_err *err) {
+    spec->sampling = sampling_of(o, preset);
+    if (o->samples < 2 || spec->sampling.temperature > 0) return true;
+    return gv_fail(err, GV_USAGE, -1,
+                   "--samples %lld at temperature 0 would be the same answer %lld times; give a --temperature above 0, or a --preset",
+                   (long long)o->samples, (long long)o->samples);
+}
+
+/* What depends on the model: the sampling of its authors, and warnings. */
+static bool take_known(const judge_opts *o, const known_model *k, run_spec *spec, gv_err *err) {
+    char option[64];
+    if (is_by_author(o) && !k)
+        return gv_fail(err, GV_USAGE, -1, "--preset author: %s is no model that gavel knows; give --preset prometheus-eval or distilabel",
+                       o->model.model);
+    if (is_by_author(o) && !set_sampling(o, k->preset, spec, err)) return false;
+    warn_of_settings(k, &spec->prompt, o->model.ctx);
+    snprintf(option, sizeof option, "--max-tokens %lld", (long long)spec->sampling.max_tokens);
+    if (k) warn_of_tokens(k->label, option, spec->sampling.max_tokens);
+    return true;
+}
+
 static bool check_options(const judge_opts *o, const char *input, gv_err *err) {
     const bool raw = strcmp(o->prompt, "raw") == 0;
     if (!o->model.model) return gv_fail(err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     if (!o->out) return gv_fail(err, GV_USAGE, -1, "no output given; add --out FILE.jsonl or --out FILE.csv");
     if (strcmp(o->out, input) == 0) return gv_fail(err, GV_USAGE, -1, "--out %s is the input itself", o->out);
-    if (o->samples > 1 && sampling_of(o).temperature == 0)
-        return gv_fail(err, GV_USAGE, -1,
-                       "--samples %lld at temperature 0 would be the same answer %lld times; give a --temperature above 0, or a --preset",
-                       (long long)o->samples, (long long)o->samples);
     if (strcmp(o->order, "given") != 0)
         return gv_fail(err, GV_UNSUPPORTED, -1, "--order %s: this version judges the given order", o->order);
     if (o->rubric.n && o->rubric_col) return gv_fail(err, GV_USAGE, -1, "--rubric and --rubric-col exclude each other");
@@ -189,12 +210,11 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
                        .rubric_col = o->rubric_col,
                        .chat_template = o->model.chat_template,
                        .samples = (uint32_t)o->samples,
-                       .sampling = sampling_of(o),
                        .expected_score = o->expected_score,
                        .fresh = o->fresh,
                        .retry_failed = o->retry_failed,
                        .stop = &cli_signal};
-    if (!check_options(o, input, err)) return false;
+    if (!check_options(o, input, err) || (!is_by_author(o) && !set_sampling(o, o->preset, spec, err))) return false;
     const bool remote = o->model.model && lm_is_remote(o->model.model);
     judge_style_from(o->prompt, &spec->prompt.style);
     spec->prompt.mode = strcmp(o->mode, "relative") == 0 ? JUDGE_RELATIVE : JUDGE_ABSOLUTE;
@@ -254,9 +274,7 @@ static int run_with(const judge_opts *o, run_spec *spec, const char *model_path)
     const known_model *known = known_model_at(model_path);
     lm_options lo = cli_lm_options(&o->model);
     spec->model_path = lo.model = model_path;
-    if (known) lo.own_template = known->layout;
-    known_model_warn(known, spec, o->model.ctx);
-    lm *model = lm_open(&lo, &err);
+    lm *model = take_known(o, known, spec, &err) ? lm_open(&lo, &err) : NULL;
     if (!model) return cli_fail(&err);
     progress_init(&view, o->json, o->quiet);
     spec->progress = progress_show;

@@ -3,8 +3,10 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/talk.h"
+#include "cli/transfer.h"
 #include "weights/calibrate.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 typedef struct quantize_opts {
@@ -125,10 +127,16 @@ static int run(int n_args, const char **args, const void *opts) {
         gv_fail(&err, GV_USAGE, -1, "--calibrate only measures: leave out --type, --imatrix and --requantize");
     if (err.code) return cli_fail(&err);
     cli_stop_politely();
+    char *model = NULL;
     pool *threads = pool_new(o->threads > 0 ? (int)o->threads : cpu_count(), &err);
     quantize_stats stats;
-    const bool ok = threads && (o->calibrate ? calibrate(o, args, threads, &err) : quantise(o, args, threads, &stats, &err));
+    bool ok = threads && cli_model_path(args[0], HUB_WEIGHTS, o->json, o->quiet, &model, &err);
+    if (ok) {
+        const char *paths[] = {model, args[1]};
+        ok = o->calibrate ? calibrate(o, paths, threads, &err) : quantise(o, paths, threads, &stats, &err);
+    }
     pool_free(threads);
+    free(model);
     return ok ? EXIT_OK : cli_fail(&err);
 }
 
@@ -136,9 +144,10 @@ const opt_command command_quantize = {
     .name = "quantize",
     .args = "MODEL OUT.gguf",
     .summary = "Smaller weights: a GGUF file of a type that fits",
-    .detail =
-        "MODEL is a GGUF file or a Hugging Face folder (config.json, safetensors, tokenizer). The result loads in gavel and in llama.cpp. "
-        "The file appears when it is complete; memory does not grow with the model; the same inputs give the same bytes.",
+    .detail = "MODEL is a GGUF file, a Hugging Face folder (config.json, safetensors, tokenizer), or ORG/NAME[:QUANT][@REV] of the Hub. "
+              "The result "
+              "loads in gavel and in llama.cpp. "
+              "The file appears when it is complete; memory does not grow with the model; the same inputs give the same bytes.",
     .example = "gavel quantize prometheus-7b-v2.0 prometheus-7b.q4_k_m.gguf --type q4_k_m",
     .opts = options,
     .min_args = 2,

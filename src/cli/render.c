@@ -4,6 +4,7 @@
 #include "cli/lines.h"
 #include "cli/transfer.h"
 #include "judge/row_prompt.h"
+#include "judge/warn.h"
 #include "lm/layout.h"
 
 #include <stdlib.h>
@@ -112,9 +113,12 @@ static bool prepare(const render_opts *o, render_ctx *c, rubric *rub, rows_map *
         return true;
     }
     char *path = NULL;
-    c->t = cli_model_path(o->model.model, HUB_TOKENIZER, false, false, &path, err) ? tok_open(path, err) : NULL;
+    const bool found = cli_model_path(o->model.model, HUB_TOKENIZER, false, false, &path, err);
+    const known_model *known = found ? known_model_at(path) : NULL;
+    c->t = found ? tok_open(path, err) : NULL;
+    c->chat = c->t ? layout_open(c->t, NULL, o->model.chat_template, known, err) : NULL;
     free(path);
-    c->chat = c->t ? layout_open(c->t, NULL, o->model.chat_template, err) : NULL;
+    if (c->chat) warn_of_settings(known, &c->spec, 0);
     return c->chat != NULL;
 }
 

@@ -2,8 +2,9 @@
 #include "cli/pipeline.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
+#include "judge/warn.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check, int *code) {
     gv_err err = GV_ERR_INIT;
@@ -28,6 +29,32 @@ static const opt_def options[] = {
     {0},
 };
 
+/* A model that lies here or in the Hub's cache; nothing is fetched. */
+static const known_model *find_known(const char *model) {
+    gv_err ignored = GV_ERR_INIT;
+    char *path = NULL;
+    hub *h = hub_is_ref(model) ? hub_open(&(hub_options){.offline = true}, &ignored) : NULL;
+    const bool cached = h && hub_model_path(h, model, HUB_TOKENIZER, NULL, NULL, &path, &ignored);
+    const known_model *k = h && !cached ? NULL : known_model_at(cached ? path : model);
+    hub_close(h);
+    free(path);
+    return k;
+}
+
+/* What is known to hurt; p is checked. */
+static void warn_of_steps(const pipeline *p) {
+    gv_err ignored = GV_ERR_INIT;
+    arena a;
+    arena_init(&a);
+    for (size_t i = 0; i < p->n_steps; i++) {
+        pipe_judge j;
+        if (p->steps[i].kind != PIPE_JUDGE || !pipe_judge_read(&p->steps[i], &a, &j, &ignored)) continue;
+        pipe_warn_of_tokens(&p->steps[i], &j);
+        if (j.llm.kind != PIPE_OPENAI && j.llm.kind != PIPE_CLIENT_VLLM) warn_of_settings(find_known(j.llm.model), &j.prompt, 0);
+    }
+    arena_fini(&a);
+}
+
 static int run(int n_args, const char **args, const void *opts) {
     const validate_opts *o = opts;
     gv_err err = GV_ERR_INIT;
@@ -46,6 +73,7 @@ static int run(int n_args, const char **args, const void *opts) {
     } else {
         code = cli_fail(&err);
     }
+    if (code == EXIT_OK) warn_of_steps(p);
     pipe_summary_fini(&sum);
     pipe_free(p);
     return code;

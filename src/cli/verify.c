@@ -5,7 +5,6 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
-#include "judge/known.h"
 
 #include <stdlib.h>
 
@@ -54,13 +53,12 @@ static lm *open_model(const verify_opts *o, const verify_needs *needs, const cha
     lo.kv = needs->kv;
     lo.weights = needs->weights;
     lo.ctx = needs->ctx;
+    lo.name = needs->name; /* whether it is the same model is a matter of its digest */
     if (lo.model) {
         char *path = NULL;
         lm *model = NULL;
         if (cli_model_path(lo.model, HUB_WEIGHTS, false, o->quiet, &path, err)) {
-            const known_model *known = known_model_at(path);
             lo.model = path;
-            if (known) lo.own_template = known->layout;
             model = lm_open(&lo, err);
         }
         free(path);

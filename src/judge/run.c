@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "judge/answer.h"
 #include "judge/row_prompt.h"
+#include "judge/warn.h"
 #include "kern/kern.h"
 
 #include <inttypes.h>
@@ -403,7 +404,8 @@ bool run_judge(const run_spec *spec, lm *model, run_summary *out, gv_err *err) {
         r.progress.journal_us += clock_mono_us() - begin;
         run_spec final = *spec;
         final.rows = r.rows;
-        ok = ok && run_write_output(&final, r.input_path, &r.input, r.j, sv_of(r.caps->model_name), out, err);
+        ok = ok && run_write_output(&final, r.input_path, &r.input, r.j, r.caps, out, err);
+        if (ok) warn_of_long(r.caps->known, out->n_long, out->judgments, r.progress.per_row > 1 ? "judgments" : "rows");
         if (ok) show_progress(&r, true);
     }
     out->last = r.progress;

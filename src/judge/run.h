@@ -54,6 +54,7 @@ typedef struct run_spec {
 typedef struct run_summary {
     uint64_t rows, judgments, ok, failed; /* ok and failed count judgments */
     uint64_t by_status[7];                /* likewise; indexed by judgment_status */
+    uint64_t n_long;                      /* judgments of more tokens than the known model was trained on */
     run_progress last;
 } run_summary;
 

@@ -38,8 +38,8 @@ bool run_again(const run_spec *spec, lm *model, const run_replay *replay, gv_err
 /* Are the columns there that the style, --rubric-col and --keep name?  Before anything is judged. */
 bool run_check_columns(const run_spec *spec, const rows_summary *input, gv_err *err) GV_MUST_USE;
 /* Writes the output file from the input and the journal. */
-bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, sv model_name, run_summary *sum,
-                      gv_err *err) GV_MUST_USE;
+bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, const lm_caps *caps,
+                      run_summary *sum, gv_err *err) GV_MUST_USE;
 /* ---- the columns that judging adds (docs/judging.md) ---- */
 
 typedef enum column_kind {

@@ -5,6 +5,7 @@
 #include "judge/run_internal.h"
 
 #include "base/log.h"
+#include "judge/warn.h"
 
 #include <stdlib.h>
 
@@ -162,7 +163,7 @@ typedef struct table {
     journal *j;
     run_columns outputs;
     rows_writer *w;
-    sv model_name;
+    const lm_caps *caps;
     run_summary *sum;
     arena columns_arena, a; /* of the table; of a row */
 } table;
@@ -191,11 +192,13 @@ static bool judged_cells(table *t, uint64_t number, rows_cell *cells, gv_err *er
             if (!read_judgment(t, run_key(number, k, i), &g[i], err)) return false;
             t->sum->judgments++;
             t->sum->by_status[g[i].status]++;
+            t->sum->n_long += warn_is_long(t->caps->known, g[i].prompt_tokens, g[i].output_tokens);
             *(g[i].status == JUDGMENT_OK ? &t->sum->ok : &t->sum->failed) += 1;
         }
         for (size_t c = 0; c < t->outputs.n; c++)
             if (t->outputs.v[c].rubric == k)
-                cells[c] = (rows_cell){.name = t->outputs.v[c].name, .raw = run_column_cell(&t->outputs.v[c], g, n, t->model_name, &t->a)};
+                cells[c] = (rows_cell){.name = t->outputs.v[c].name,
+                                       .raw = run_column_cell(&t->outputs.v[c], g, n, sv_of(t->caps->model_name), &t->a)};
     }
     return true;
 }
@@ -254,9 +257,9 @@ static bool write_rows(table *t, rows_reader *r, gv_err *err) {
     }
 }
 
-bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, sv model_name, run_summary *sum,
-                      gv_err *err) {
-    table t = {.spec = spec, .j = j, .model_name = model_name, .sum = sum};
+bool run_write_output(const run_spec *spec, const char *input_path, const rows_summary *input, journal *j, const lm_caps *caps,
+                      run_summary *sum, gv_err *err) {
+    table t = {.spec = spec, .j = j, .caps = caps, .sum = sum};
     arena_init(&t.columns_arena);
     arena_init(&t.a);
     t.outputs = run_columns_make(spec, &t.columns_arena);

@@ -115,8 +115,8 @@ static bool read_judging(verify *v, const json_value *settings, gv_err *err) {
     if (!text_of(v, settings, "prompt", &style, err) || !text_of(v, settings, "mode", &mode, err) ||
         !text_of(v, settings, "reference", &reference, err) || !text_of(v, settings, "verdict", &parser, err) ||
         !text_of(v, settings, "expected score", &expected, err) || !text_of(v, settings, "rubric column", &s->rubric_col, err) ||
-        !text_of(v, settings, "numerics", &numerics, err) || !int_of(v, settings, "context", &v->needs.ctx, err) ||
-        !int_of(v, settings, "samples", &samples, err))
+        !text_of(v, settings, "numerics", &numerics, err) || !text_of(v, settings, "model", &v->needs.name, err) ||
+        !int_of(v, settings, "context", &v->needs.ctx, err) || !int_of(v, settings, "samples", &samples, err))
         return false;
     if (samples < 1 || samples > RUN_MAX_SAMPLES)
         return gv_fail(err, GV_FORMAT, -1, "%s: %lld samples, expected 1 to %d", journal_path(v->j), (long long)samples, RUN_MAX_SAMPLES);

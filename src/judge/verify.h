@@ -15,6 +15,7 @@ void verify_close(verify *v);
 /* With what the model has to be opened. */
 typedef struct verify_needs {
     const char *model_path, *chat_template; /* as they were; chat_template NULL: the model's own */
+    const char *name;                       /* what the run calls it */
     const char *kv;                         /* "f16" or "f32" */
     const char *weights;                    /* what the weights were quantised to while loading, or NULL */
     int64_t ctx;

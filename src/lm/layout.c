@@ -2,6 +2,7 @@
 #include "lm/layout.h"
 
 #include "base/file.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +16,55 @@ struct layout {
     sv bos, eos;
 };
 
-static tmpl *open_template(const tok *t, const char *text, const char *choice, gv_err *err) {
-    if (text) {
-        tmpl *c = tmpl_compile(sv_of(text), err);
-        if (!c) gv_context(err, "chat_template");
-        return c;
-    }
-    if (!choice) {
-        sv own = tok_chat_template(t);
-        if (own.n == 0) {
-            gv_fail(err, GV_USAGE, -1, "the model has no chat template; choose one with --chat-template NAME|FILE|none");
-            return NULL;
-        }
-        tmpl *c = tmpl_compile(own, err);
-        if (!c) gv_context(err, "the model's chat template");
-        return c;
-    }
+static tmpl *compile(sv source, const char *what, gv_err *err) {
+    tmpl *c = tmpl_compile(source, err);
+    if (!c) gv_context(err, "%s", what);
+    return c;
+}
+
+/* The one that counts without a choice. */
+static tmpl *open_own(const tok *t, const known_model *known, gv_err *err) {
+    const sv own = tok_chat_template(t);
+    buf names = {0};
+    tmpl *c = NULL;
+    if (own.n) return compile(own, "the model's chat template", err);
+    tok_put_template_names(t, &names);
+    if (names.n)
+        gv_fail(err, GV_USAGE, -1,
+                "%s has chat templates by name, but none is \"default\": %s; choose one with --chat-template :NAME, or another with "
+                "--chat-template NAME|FILE|none",
+                tok_templates_from(t), names.p);
+    else if (known)
+        log_msg(LOG_INFO, "the model has no chat template: %s is laid out by the built-in %s", known->label, known->layout);
+    else
+        gv_fail(err, GV_USAGE, -1, "the model has no chat template; choose one with --chat-template NAME|FILE|none");
+    if (!names.n && known) c = tmpl_compile(sv_of(tmpl_builtin(known->layout)), err);
+    buf_fini(&names);
+    return c;
+}
+
+/* Another of the model's own. */
+static tmpl *open_named(const tok *t, const char *name, gv_err *err) {
+    const sv own = t ? tok_named_template(t, sv_of(name)) : (sv){0};
+    buf names = {0};
+    if (own.n) return compile(own, "the model's chat template", err);
+    if (t) tok_put_template_names(t, &names);
+    if (!t)
+        gv_fail(err, GV_USAGE, -1, "--chat-template :%s: the templates of a server's model are not known here; give a file", name);
+    else if (names.n)
+        gv_fail(err, GV_USAGE, -1, "--chat-template :%s: no chat template of that name in %s; there are %s", name, tok_templates_from(t),
+                names.p);
+    else
+        gv_fail(err, GV_USAGE, -1, "--chat-template :%s: the model has no chat template", name);
+    buf_fini(&names);
+    return NULL;
+}
+
+static tmpl *open_template(const tok *t, const char *text, const char *choice, const known_model *known, gv_err *err) {
+    if (text && t && tok_named_template(t, sv_of(text)).n) return open_named(t, text, err); /* as transformers reads it */
+    if (text) return compile(sv_of(text), "chat_template", err);
+    if (!choice) return open_own(t, known, err);
+    if (choice[0] == ':') return open_named(t, choice + 1, err);
     const char *source = tmpl_builtin(choice);
     if (source) return tmpl_compile(sv_of(source), err);
     if (!file_exists(choice)) {
@@ -72,7 +106,7 @@ static bool probe_system(layout *l, gv_err *err) {
     return ok;
 }
 
-layout *layout_open(const tok *t, const char *text, const char *choice, gv_err *err) {
+layout *layout_open(const tok *t, const char *text, const char *choice, const known_model *known, gv_err *err) {
     layout *l = gv_xcalloc(1, sizeof *l);
     l->t = t;
     if (t && tok_bos(t) >= 0) l->bos = tok_piece(t, tok_bos(t));
@@ -81,7 +115,7 @@ layout *layout_open(const tok *t, const char *text, const char *choice, gv_err *
         l->merges_system = true;
         return l;
     }
-    l->template = open_template(t, text, choice, err);
+    l->template = open_template(t, text, choice, known, err);
     if (l->template && probe_system(l, err)) return l;
     layout_free(l);
     return NULL;

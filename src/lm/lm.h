@@ -8,14 +8,16 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "lm/known.h"
 
 #include <signal.h>
 
 typedef struct lm lm;
 
 typedef struct lm_caps {
-    const char *model_name; /* for the output column model_name and the record */
-    const char *model_hash; /* sha256 hex of the weights, "" if unknown (remote) */
+    const char *model_name;   /* for the output column model_name and the record */
+    const known_model *known; /* NULL: none that gavel knows, or a server's */
+    const char *model_hash;   /* sha256 hex of the weights, "" if unknown (remote) */
     const char *tokenizer_hash, *template_hash;
     const char *numerics; /* "canonical-1 kv=f16 w=Q4_1+Q8_0"; other engines their own id */
     int64_t ctx_tokens;   /* longest prompt + answer */
@@ -100,9 +102,9 @@ lm_stats lm_get_stats(const lm *m);
 typedef struct lm_options {
     const char *model;         /* path of a GGUF or a folder; "http://HOST:PORT/v1[#MODEL]"; "mock" (or "mock:ARGS") under GAVEL_TESTING */
     const char *weights;       /* "q4_k_m" ...: quantise while loading; NULL = as in the file */
-    const char *chat_template; /* built-in name, file, "none", or NULL = the model's own */
+    const char *chat_template; /* layout.h's choice; NULL = the model's own */
     const char *chat_template_text; /* the template itself; it goes before chat_template */
-    const char *own_template;       /* built-in name that stands for the model's own if it has none, or NULL */
+    const char *name;               /* what a model of a file is called in results; NULL = as model_name.h says */
     const char *kernels;            /* "ref" ...; NULL = best */
     const char *kv;                 /* "f16" (default) or "f32" */
     int64_t threads;                /* 0 = all usable CPUs */

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/kv.h"
 #include "lm/layout.h"
+#include "modelfile/model_name.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ typedef struct lm_local {
     digest_job *digest; /* of the model */
     engine *e;
     lm_caps caps;
-    char numerics[160], name[256];
+    char numerics[160];
+    buf name;
     /* the ending made of the last constraint asked for, and the text it was made from */
     engine_ending ending;
     buf ending_key;
@@ -146,8 +148,8 @@ static bool open_file(lm_local *l, const lm_options *o, gv_err *err) {
     l->m = model_bind(file, mix, o->ctx, err);
     if (!l->m) return false;
     l->digest = start_digest(l->m->file);
-    const bool none = !o->chat_template_text && !o->chat_template && o->own_template && tok_chat_template(l->t).n == 0;
-    l->chat = layout_open(l->t, o->chat_template_text, none ? o->own_template : o->chat_template, err);
+    l->caps.known = known_model_of(l->m->file);
+    l->chat = layout_open(l->t, o->chat_template_text, o->chat_template, l->caps.known, err);
     return l->chat != NULL;
 }
 
@@ -174,7 +176,12 @@ static bool open_engine(lm_local *l, const lm_options *o, gv_err *err) {
     char types[96];
     model_weight_types(l->m, types, sizeof types);
     snprintf(l->numerics, sizeof l->numerics, "canonical-1 kv=%s w=%s", e.kv_type == KERN_KV_F32 ? "f32" : "f16", types);
-    l->caps = (lm_caps){.model_name = l->name,
+    if (o->name)
+        utf8_replace(sv_of(o->name), &l->name);
+    else
+        model_name_of(l->m->file, &l->name);
+    l->caps = (lm_caps){.model_name = l->name.n ? l->name.p : "",
+                        .known = l->caps.known,
                         .model_hash = "",
                         .tokenizer_hash = tok_hash(l->t),
                         .numerics = l->numerics,
@@ -408,6 +415,7 @@ static void local_free(lm *m) {
     arena_fini(&l->results_arena);
     arena_fini(&l->early_arena);
     buf_fini(&l->ending_key);
+    buf_fini(&l->name);
     free(l->results);
     free(l->early);
     free(l);
@@ -415,22 +423,6 @@ static void local_free(lm *m) {
 
 static const lm_vtable local_vtable = {local_render,    local_submit, local_poll,  local_cancel,
                                        local_in_flight, local_caps,   local_stats, local_free};
-
-/* "general.name" of the file if it has one, else the file's name without folder and suffix. */
-static void name_model(lm_local *l, const char *path) {
-    sv name = {0};
-    bool found = false;
-    gv_err ignored = GV_ERR_INIT;
-    if (gguf_get_string(tensors_keys(l->m->file), "general.name", &name, &found, &ignored) && found && name.n > 0 &&
-        utf8_invalid_at(name) == SIZE_MAX) {
-        snprintf(l->name, sizeof l->name, SV_FMT, SV_ARG(name));
-        return;
-    }
-    const char *slash = strrchr(path, '/');
-    snprintf(l->name, sizeof l->name, "%s", slash ? slash + 1 : path);
-    char *dot = strrchr(l->name, '.');
-    if (dot && dot != l->name) *dot = 0;
-}
 
 lm *lm_local_open(const lm_options *o, gv_err *err) {
     lm_local *l = gv_xcalloc(1, sizeof *l);
@@ -441,7 +433,6 @@ lm *lm_local_open(const lm_options *o, gv_err *err) {
     if (!l->threads || !open_engine(l, o, err)) goto fail;
     if (layout_merges_system(l->chat)) log_msg(LOG_INFO, "the chat template takes no system message: it is merged into the user message");
     l->caps.template_hash = layout_hash(l->chat);
-    name_model(l, o->model);
     return &l->base;
 fail:
     local_free(&l->base);

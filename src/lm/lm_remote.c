@@ -397,7 +397,7 @@ lm *lm_remote_open(const lm_options *o, gv_err *err) {
     set_url(m, o->model, &wanted);
     bool ok = http_url_check(m->url, err) && (m->h = http_open(&ho, err)) && ask_models(m, wanted, err);
     if (ok && (o->chat_template || o->chat_template_text))
-        ok = (m->chat = layout_open(NULL, o->chat_template_text, o->chat_template, err)) != NULL;
+        ok = (m->chat = layout_open(NULL, o->chat_template_text, o->chat_template, NULL, err)) != NULL;
     if (!ok) {
         remote_free(&m->base);
         return NULL;

@@ -161,8 +161,41 @@ static bool read_window(const json_value *r, const family *f, hf_config *c, gv_e
         return false;
     if (!used || (v && json_kind_of(v) == JSON_NULL)) return true;
     if (!get_int(r, "sliding_window", 1, INT32_MAX, f->window, &c->window, err)) return false;
-    if (first >= c->layers) c->window = 0; /* no layer has it */
-    c->window_from = first;
+    for (int64_t i = first; i < c->layers; i++) c->has_window[i] = true;
+    return true;
+}
+
+/* layer_types says of each layer what it sees.  Qwen2 goes by it; the other families do not read it, so it may only say what they do. */
+static bool read_layer_types(const json_value *r, const family *f, hf_config *c, gv_err *err) {
+    static const char *const types[] = {"full_attention", "sliding_attention"};
+    const json_value *v = json_get(r, "layer_types");
+    const bool qwen2 = strcmp(f->model_type, "qwen2") == 0;
+    int64_t i = 0;
+    if (!is_given(v)) return true;
+    if (!is_kind(v, JSON_ARRAY) || (int64_t)json_size(v) != c->layers)
+        return gv_fail(err, GV_FORMAT, -1, "layer_types is %s of %zu, expected an array of %lld layers", json_kind_name(v), json_size(v),
+                       (long long)c->layers);
+    for (json_iter it = json_each(v); json_next(&it); i++) {
+        const sv type = is_kind(it.value, JSON_STRING) ? json_string(it.value) : (sv){"", 0};
+        const bool slides = sv_is(type, types[1]);
+        if (!slides && !sv_is(type, types[0]))
+            return gv_fail(err, GV_UNSUPPORTED, -1, "layer_types[%lld] is \"%s\": gavel computes %s and %s", (long long)i,
+                           str_show(type).text, types[0], types[1]);
+        if (slides && !c->window)
+            return gv_fail(err, GV_FORMAT, -1, "layer_types[%lld] is %s, but there is no window (%s)", (long long)i, types[1],
+                           qwen2 ? "use_sliding_window, sliding_window" : "sliding_window");
+        if (!qwen2 && slides != c->has_window[i])
+            return gv_fail(err, GV_UNSUPPORTED, -1, "layer_types[%lld] is %s: gavel computes %s in all layers of model_type \"%s\"",
+                           (long long)i, types[slides], types[!slides], f->model_type);
+        c->has_window[i] = slides;
+    }
+    return true;
+}
+
+static bool read_windows(const json_value *r, const family *f, hf_config *c, gv_err *err) {
+    if (!read_window(r, f, c, err) || !read_layer_types(r, f, c, err)) return false;
+    for (int64_t i = 0; i < c->layers; i++) c->window_layers += c->has_window[i];
+    if (c->window_layers == 0) c->window = 0; /* no layer has it */
     return true;
 }
 
@@ -205,11 +238,18 @@ static bool read_rope(const json_value *r, const family *f, hf_config *c, gv_err
            get_int(scaling, "original_max_position_embeddings", 1, INT32_MAX, c->context, &c->rope_original, err);
 }
 
+/* The tensors' own types. */
+static bool says_auto(const json_value *r, const char *key) {
+    const json_value *v = json_get(r, key);
+    return is_kind(v, JSON_STRING) && sv_is(json_string(v), "auto");
+}
+
 static bool check_fixed(const json_value *r, const family *f, gv_err *err) {
     static const char *const silu[] = {"\"silu\"", "\"swish\"", NULL}, *const no[] = {"false", NULL}, *const one[] = {"1", "1.0", NULL};
     static const char *const types[] = {"\"bfloat16\"", "\"float16\"", "\"float32\"", NULL};
-    if (!must_be(r, "hidden_act", silu, err) || !must_be(r, "mlp_bias", no, err) || !must_be(r, "torch_dtype", types, err) ||
-        !must_be(r, "dtype", types, err) || !must_be(r, "partial_rotary_factor", one, err))
+    if (!must_be(r, "hidden_act", silu, err) || !must_be(r, "mlp_bias", no, err) ||
+        (!says_auto(r, "torch_dtype") && !must_be(r, "torch_dtype", types, err)) ||
+        (!says_auto(r, "dtype") && !must_be(r, "dtype", types, err)) || !must_be(r, "partial_rotary_factor", one, err))
         return false;
     if (!f->bias_field && !must_be(r, "attention_bias", no, err)) return false;
     if (is_given(json_get(r, "quantization_config")))
@@ -241,7 +281,7 @@ bool hf_config_parse(sv text, hf_config *c, gv_err *err) {
         gv_fail(err, GV_FORMAT, -1, "%s, expected an object", json_kind_name(r));
     } else {
         const family *f = find_family(r, err);
-        ok = f && read_sizes(r, f, c, err) && read_window(r, f, c, err) && read_rope(r, f, c, err) && check_fixed(r, f, err);
+        ok = f && read_sizes(r, f, c, err) && read_windows(r, f, c, err) && read_rope(r, f, c, err) && check_fixed(r, f, err);
         if (ok) c->arch = f->arch, c->model_type = f->model_type;
         if (ok) read_name(r, c);
     }
@@ -279,11 +319,8 @@ static void put_window(const hf_config *c, gguf_out *o) {
     char key[96];
     if (!c->window) return;
     gguf_out_u32(o, key_of(c, "attention.sliding_window", key), (uint32_t)c->window);
-    if (c->window_from == 0) return;
-    bool *has = gv_xcalloc((size_t)c->layers, sizeof *has);
-    for (int64_t i = c->window_from; i < c->layers; i++) has[i] = true;
-    gguf_out_bools(o, key_of(c, "attention.sliding_window_pattern", key), has, (size_t)c->layers);
-    free(has);
+    if (c->window_layers == c->layers) return;
+    gguf_out_bools(o, key_of(c, "attention.sliding_window_pattern", key), c->has_window, (size_t)c->layers);
 }
 
 bool hf_config_keys(const hf_config *c, const char *name, buf *out, gv_err *err) {

@@ -12,8 +12,9 @@ typedef struct hf_config {
     const char *arch;       /* GGUF's name: "llama" (also mistral and mixtral) or "qwen2" */
     const char *model_type; /* Hugging Face's */
     int64_t layers, embd, ff, heads, heads_kv, head_dim, context, vocab;
-    int64_t window;                /* keys that a query sees; 0 = all */
-    int64_t window_from;           /* first layer that has the window */
+    int64_t window;        /* keys that a query sees; 0 = all */
+    int64_t window_layers; /* how many layers have the window */
+    bool has_window[HF_MAX_LAYERS];
     int64_t experts, experts_used; /* 0 = none */
     double norm_eps, rope_theta;
     bool tied;

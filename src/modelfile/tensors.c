@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "modelfile/gguf_internal.h"
 #include "modelfile/hf_folder.h"
+#include "modelfile/model_name.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -29,22 +30,13 @@ tensors *tensors_from_gguf(gguf *g) {
     return t;
 }
 
-/* The last part of a path, for a model that does not say its name. */
-static void put_folder_name(const char *path, buf *out) {
-    sv s = sv_of(path);
-    while (s.n > 1 && s.p[s.n - 1] == '/') s.n--;
-    size_t from = s.n;
-    while (from > 0 && s.p[from - 1] != '/') from--;
-    utf8_replace(sv_sub(s, from, s.n - from), out);
-}
-
 /* Fills t, whose hf is open. */
 static bool bind_folder(tensors *t, sv config, gv_err *err) {
     buf name = {0};
     size_t repeated;
     bool ok = hf_config_parse(config, &t->facts, err) || gv_context(err, CONFIG_NAME);
-    put_folder_name(t->path, &name);
-    ok = ok && (hf_config_keys(&t->facts, t->facts.name[0] ? t->facts.name : name.p, &t->key_bytes, err) || gv_context(err, CONFIG_NAME));
+    model_name_of_folder(t->path, t->facts.name, &name);
+    ok = ok && (hf_config_keys(&t->facts, name.p ? name.p : "", &t->key_bytes, err) || gv_context(err, CONFIG_NAME));
     ok = ok && (t->keys = gguf_open_memory(t->key_bytes.p, t->key_bytes.n, t->path, err)) != NULL;
     ok = ok && hf_tensors_bind(&t->bound, &t->facts, t->hf, err);
     ok = ok && (t->names = gv_try_calloc(t->bound.n + 1, sizeof *t->names, "tensor names", err)) != NULL;

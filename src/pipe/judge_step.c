@@ -1,5 +1,6 @@
 /* The arguments of a PrometheusEval step and of its LLM: what is honoured, what changes no row and is ignored (resources, devices, engine
  * settings), and what is refused by name.  docs/distilabel.md has the lists. */
+#include "judge/warn.h"
 #include "pipe/pipe_internal.h"
 
 #include <stdio.h>
@@ -191,6 +192,16 @@ bool pipe_judge_read(const pipe_step *s, arena *a, pipe_judge *out, gv_err *err)
                        (long long)check.num_generations, PIPE_MAX_GENERATIONS);
     out->n_generations = (uint32_t)check.num_generations;
     return read_llm(s, out->prompt.mode, a, out, err);
+}
+
+void pipe_warn_of_tokens(const pipe_step *s, const pipe_judge *j) {
+    buf who = {0}, option = {0};
+    buf_printf(&who, "step \"%s\"", s->name);
+    buf_printf(&option, "max_new_tokens %lld (--param %s.llm.generation_kwargs.max_new_tokens=1024 is more)",
+               (long long)j->llm.sampling.max_tokens, s->name);
+    warn_of_tokens(who.p, option.p, j->llm.sampling.max_tokens);
+    buf_fini(&who);
+    buf_fini(&option);
 }
 
 /* ---- the other steps ---- */

@@ -27,6 +27,7 @@ bool pipe_open_model(pipe_runner *r, const pipe_step *s, const pipe_judge *j, gv
     const bool server = j->llm.kind == PIPE_OPENAI || j->llm.kind == PIPE_CLIENT_VLLM;
     buf url = {0}, key = {0};
     o.model = given ? given : j->llm.model;
+    if (!given) o.name = j->llm.model; /* as distilabel writes it */
     if (!given && server) {
         const char *usual = getenv("OPENAI_BASE_URL");
         if (!usual || !*usual) usual = "https://api.openai.com/v1";

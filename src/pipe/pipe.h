@@ -81,6 +81,8 @@ typedef struct pipe_judge {
 } pipe_judge;
 /* Reads and checks the arguments of a judging step; strings live in the pipe or in a. */
 bool pipe_judge_read(const pipe_step *s, arena *a, pipe_judge *out, gv_err *err) GV_MUST_USE;
+/* Warns if its answers are cut off before feedback has its verdict, which distilabel's default of 128 tokens does. */
+void pipe_warn_of_tokens(const pipe_step *s, const pipe_judge *j);
 
 /* ---- looking ---- */
 

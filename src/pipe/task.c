@@ -5,6 +5,7 @@
  * is taken from there, if it was made of the same values. */
 #include "base/thread.h"
 #include "judge/answer.h"
+#include "judge/warn.h"
 #include "pipe/pipe_internal.h"
 #include "pipe/run_pipe_internal.h"
 
@@ -30,6 +31,8 @@ typedef struct task {
     sv *inputs;      /* [in->n] raw_input as JSON; empty if the row has no prompt */
     char (*hashes)[65];
     const char *model_name;
+    const known_model *known;
+    uint64_t n_long; /* judgments of more tokens than it was trained on */
     card_judge *card;
     bool begun;
     size_t in_flight;
@@ -56,6 +59,7 @@ static void keep_answer(task *t, const judgment *g) {
                   .verdict = g->verdict,
                   .prompt_tokens = g->prompt_tokens,
                   .output_tokens = g->output_tokens};
+    t->n_long += warn_is_long(t->known, g->prompt_tokens, g->output_tokens);
     if (g->has_raw) w->raw = copied(a, g->raw);
     if (g->has_feedback) w->feedback = copied(a, g->feedback);
     card_judge_count(t->card, g->status, g->verdict);
@@ -375,11 +379,14 @@ static bool prepare(task *t, gv_err *err) {
     if (t->in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
         return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", t->s->name, t->in->n,
                        UINT32_MAX / PIPE_MAX_GENERATIONS);
+    pipe_warn_of_tokens(t->s, &t->j);
     if (!pipe_open_model(r, t->s, &t->j, err)) return false;
     const lm_caps *caps = lm_peek_caps(r->model);
     if (t->j.constrained && !caps->constrained)
         return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s cannot constrain the verdict; remove llm.structured_output", t->s->name,
                        caps->model_name);
+    t->known = caps->known;
+    warn_of_settings(t->known, &t->j.prompt, r->spec->engine.ctx);
     t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
     t->answers = gv_try_calloc(n ? n : 1, sizeof *t->answers, "answers of a judging step", err);
     t->inputs = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->inputs, "prompts of a judging step", err);
@@ -420,6 +427,7 @@ bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pi
             js->judgments += t.card->n_status[k];
             if (k != JUDGMENT_OK) js->failed += t.card->n_status[k];
         }
+        warn_of_long(t.known, t.n_long, js->judgments, "judgments");
         put_rows(&t, out);
         run_log_put(r->log, RUN_LOG_INFO, "step '%s': %" PRIu64 " judgments, %" PRIu64 " without a verdict", s->name, js->judgments,
                     js->failed);

@@ -110,8 +110,7 @@ static bool read_flags(tok *t, const gguf *g, gv_err *err) {
 }
 
 bool tok_load_gguf(tok *t, const gguf *g, gv_err *err) {
-    sv model = {0}, template = {0};
-    bool found;
+    sv model = {0};
     if (!gguf_get_string(g, "tokenizer.ggml.model", &model, NULL, err)) return false;
     if (!sv_is(model, "llama") && !sv_is(model, "gpt2"))
         return gv_fail(err, GV_UNSUPPORTED, -1, "tokenizer.ggml.model \"%s\" is not one of llama, gpt2", str_show(model).text);
@@ -124,9 +123,6 @@ bool tok_load_gguf(tok *t, const gguf *g, gv_err *err) {
     if (!read_tokens(t, g, err) || (t->family == TOK_BPE && !read_merges(t, g, err)) || !read_special_ids(t, g, err) ||
         !read_flags(t, g, err))
         return false;
-    if (!gguf_get_string(g, "tokenizer.chat_template", &template, &found, err)) return false;
-    if (template.n > TOK_MAX_TEMPLATE)
-        return gv_fail(err, GV_LIMIT, -1, "tokenizer.chat_template has %zu bytes; at most %zu are read", template.n, TOK_MAX_TEMPLATE);
-    buf_add_sv(&t->chat_template, template);
+    if (!tok_templates_from_gguf(t, g, err)) return false;
     return tok_finish(t, err);
 }

@@ -2,7 +2,8 @@
  *
  * In a folder tokenizer.model wins over tokenizer.json, which wins over a single GGUF.  Beside the first two are read, if there:
  * tokenizer_config.json (bos_token, eos_token, add_bos_token, chat_template; with a tokenizer.model also added_tokens_decoder),
- * added_tokens.json (with a tokenizer.model, if the former names none), generation_config.json (eos_token_id) and chat_template.jinja. */
+ * added_tokens.json (with a tokenizer.model, if the former names none), generation_config.json (eos_token_id), chat_template.jinja and
+ * chat_template.json. */
 #include "base/file.h"
 #include "base/json.h"
 #include "tok/tok_internal.h"
@@ -141,33 +142,12 @@ static bool name_token(const tok *t, const json_value *config, const char *key, 
     return true;
 }
 
-static void set_template(tok *t, sv s) {
-    if (s.n > TOK_MAX_TEMPLATE) return;
-    buf_clear(&t->chat_template);
-    buf_add_sv(&t->chat_template, s);
-}
-
-/* chat_template: a string, or a list of {name, template} of which "default" is taken. */
-static bool read_template(tok *t, const json_value *v, gv_err *err) {
-    sv s = is_kind(v, JSON_STRING) ? json_string(v) : (sv){"", 0};
-    if (is_kind(v, JSON_ARRAY)) {
-        for (json_iter it = json_each(v); json_next(&it);) {
-            const json_value *name = json_get(it.value, "name"), *text = json_get(it.value, "template");
-            if (is_kind(name, JSON_STRING) && sv_is(json_string(name), "default") && is_kind(text, JSON_STRING)) s = json_string(text);
-        }
-    }
-    if (s.n > TOK_MAX_TEMPLATE)
-        return gv_fail(err, GV_LIMIT, -1, "chat_template has %zu bytes; at most %zu are read", s.n, TOK_MAX_TEMPLATE);
-    set_template(t, s);
-    return true;
-}
-
 static bool apply_config(tok *t, const json_value *config, gv_err *err) {
     if (!config) return true;
     if (!name_token(t, config, "bos_token", &t->bos, err) || !name_token(t, config, "eos_token", &t->eos, err)) return false;
     const json_value *add = json_get(config, "add_bos_token");
     if (is_kind(add, JSON_BOOL)) t->adds_bos = json_bool(add);
-    return read_template(t, json_get(config, "chat_template"), err);
+    return tok_read_templates(t, json_get(config, "chat_template"), "tokenizer_config.json", err);
 }
 
 static bool apply_generation_config(tok *t, const char *folder, gv_err *err) {
@@ -189,11 +169,20 @@ static bool apply_generation_config(tok *t, const char *folder, gv_err *err) {
     return done;
 }
 
-static bool apply_jinja(tok *t, const char *folder, gv_err *err) {
+/* chat_template.jinja goes before all that tokenizer_config.json has; chat_template.json counts if neither has one. */
+static bool apply_template_files(tok *t, const char *folder, gv_err *err) {
+    static const char jinja[] = "chat_template.jinja", config[] = "chat_template.json";
     buf path = {0}, text = {0};
-    buf_printf(&path, "%s/chat_template.jinja", folder);
+    json_doc *d = NULL;
+    buf_printf(&path, "%s/%s", folder, jinja);
     bool done = !file_exists(path.p) || file_read_all(path.p, TOK_MAX_TEMPLATE, &text, err);
-    if (text.n) set_template(t, buf_view(&text));
+    if (done && text.n) {
+        tok_clear_templates(t);
+        done = tok_add_template(t, SV("default"), buf_view(&text), jinja, err);
+    }
+    done = done && (t->n_templates || read_config(folder, config, &d, err));
+    if (d) done = tok_read_templates(t, json_get(json_root(d), "chat_template"), config, err);
+    json_free(d);
     buf_fini(&text);
     buf_fini(&path);
     return done;
@@ -208,7 +197,7 @@ static bool load(tok *t, source kind, sv data, const char *folder, gv_err *err) 
     bool done = true;
     if (kind == SRC_MODEL) done = (!folder || add_config_tokens(t, folder, config, err)) && tok_index(t, err);
     done = done && apply_config(t, config, err);
-    if (done && folder) done = apply_generation_config(t, folder, err) && apply_jinja(t, folder, err);
+    if (done && folder) done = apply_generation_config(t, folder, err) && apply_template_files(t, folder, err);
     json_free(d);
     return done && tok_finish(t, err);
 }

@@ -99,6 +99,6 @@ bool tok_put_keys(const tok *t, int32_t n_vocab, gguf_out *o, gv_err *err) {
     put_id(o, "tokenizer.ggml.unknown_token_id", t->unk);
     gguf_out_bool(o, "tokenizer.ggml.add_bos_token", t->adds_bos);
     if (spm) gguf_out_bool(o, "tokenizer.ggml.add_space_prefix", t->dummy_prefix);
-    if (t->chat_template.n) gguf_out_string(o, "tokenizer.chat_template", buf_view(&t->chat_template));
+    tok_put_templates(t, o);
     return true;
 }

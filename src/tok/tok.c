@@ -41,7 +41,7 @@ void tok_free(tok *t) {
     tok_set_fini(&t->special);
     tok_set_fini(&t->frozen);
     buf_fini(&t->unk_surface);
-    buf_fini(&t->chat_template);
+    tok_clear_templates(t);
     free(t);
 }
 
@@ -326,9 +326,6 @@ bool tok_is_control(const tok *t, int32_t id) {
 }
 bool tok_is_padding(const tok *t, int32_t id) {
     return known(t, id) && t->e[id].type == TT_UNUSED;
-}
-sv tok_chat_template(const tok *t) {
-    return buf_view(&t->chat_template);
 }
 const char *tok_hash(const tok *t) {
     return t->hash;

@@ -78,8 +78,14 @@ bool tok_is_padding(const tok *t, int32_t id); /* UNUSED tokens: never sampled *
 sv tok_piece(const tok *t, int32_t id);
 /* Id of a vocabulary entry by its exact name, or -1. */
 int32_t tok_find(const tok *t, sv piece);
-/* The model's own chat template (Jinja), empty if it has none; borrowed. */
+/* The model's own chat template (Jinja), empty if it has none, or none called "default"; borrowed. */
 sv tok_chat_template(const tok *t);
+/* The one of that name; empty if there is none; borrowed. */
+sv tok_named_template(const tok *t, sv name);
+/* "default, rag"; nothing if the model has none. */
+void tok_put_template_names(const tok *t, buf *out);
+/* "tokenizer_config.json", "the GGUF"; "" without templates. */
+const char *tok_templates_from(const tok *t);
 const char *tok_kind(const tok *t); /* "spm", "gpt2", "smollm", "llama3", "qwen2" */
 /* SHA-256 over everything that decides ids (pieces, scores, types, merges, pre-tokenizer, flags), hex. */
 const char *tok_hash(const tok *t);

@@ -8,6 +8,7 @@
 #ifndef GAVEL_TOK_INTERNAL_H
 #define GAVEL_TOK_INTERNAL_H
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "tok/tok.h"
 
@@ -47,6 +48,10 @@ typedef struct tok_set {
     uint32_t first[257]; /* names starting with byte b are id[first[b]] .. id[first[b + 1] - 1] */
 } tok_set;
 
+typedef struct tok_template {
+    buf name, text;
+} tok_template;
+
 typedef struct tok_pair { /* one slot of the merge table */
     int32_t left, right;  /* left -1: empty */
     uint32_t order;       /* lower merges first */
@@ -80,7 +85,10 @@ struct tok {
     tok_set frozen;  /* spm: frozen USER_DEFINED */
     int32_t byte_id[256];
     uint8_t *eog; /* one bit an id */
-    buf unk_surface, chat_template;
+    buf unk_surface;
+    tok_template *templates;
+    size_t n_templates;
+    const char *templates_from; /* static: the file they stand in */
     char hash[65];
 };
 
@@ -113,6 +121,14 @@ bool tok_set_build(tok_set *s, const tok *t, bool (*take)(const tok_entry *), gv
 void tok_set_fini(tok_set *s);
 /* Longest name of s at text[at..] whose end is <= limit if it is CONTROL or UNKNOWN; -1 if none, else *n is its length. */
 int32_t tok_set_match(const tok_set *s, const tok *t, sv text, size_t at, size_t limit, size_t *n);
+
+/* templates.c: chat templates by name; `from` (static) stands in messages. */
+bool tok_add_template(tok *t, sv name, sv text, const char *from, gv_err *err) GV_MUST_USE;
+/* The value of chat_template in a configuration file; NULL and null have none. */
+bool tok_read_templates(tok *t, const json_value *v, const char *from, gv_err *err) GV_MUST_USE;
+bool tok_templates_from_gguf(tok *t, const gguf *g, gv_err *err) GV_MUST_USE;
+void tok_put_templates(const tok *t, gguf_out *o);
+void tok_clear_templates(tok *t);
 
 /* alphabet.c: GPT-2's byte alphabet (bytes_to_unicode). */
 uint32_t tok_alphabet_char(uint8_t b);

@@ -26,6 +26,8 @@ static hf_config config_of(const char *json) {
 }
 
 #define LLAMA "{\"model_type\":\"llama\""
+#define QWEN2_WINDOW                                                                                                                       \
+    "{\"model_type\":\"qwen2\",\"num_hidden_layers\":2,\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":"
 
 static void what_is_not_computed_is_refused_by_name(void **state) {
     (void)state;
@@ -46,6 +48,21 @@ static void what_is_not_computed_is_refused_by_name(void **state) {
     config_refused(LLAMA ",\"partial_rotary_factor\":0.5}", GV_UNSUPPORTED, "partial_rotary_factor = 0.5: gavel computes 1 or 1.0");
     config_refused(LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", GV_UNSUPPORTED,
                    "quantization_config: gavel reads folders of F32, F16 and BF16 weights and quantises itself (--weights)");
+}
+
+static void layer_types_that_are_not_computed_are_refused(void **state) {
+    (void)state;
+    config_refused(QWEN2_WINDOW "28,\"layer_types\":[\"full_attention\"]}", GV_FORMAT,
+                   "layer_types is array of 1, expected an array of 2 layers");
+    config_refused(QWEN2_WINDOW "28,\"layer_types\":[\"full_attention\",\"chunked_attention\"]}", GV_UNSUPPORTED,
+                   "layer_types[1] is \"chunked_attention\": gavel computes full_attention and sliding_attention");
+    config_refused("{\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}", GV_FORMAT,
+                   "layer_types[0] is sliding_attention, but there is no window (use_sliding_window, sliding_window)");
+    config_refused("{\"model_type\":\"mistral\",\"num_hidden_layers\":2,\"layer_types\":[\"sliding_attention\",\"full_attention\"]}",
+                   GV_UNSUPPORTED,
+                   "layer_types[1] is full_attention: gavel computes sliding_attention in all layers of model_type \"mistral\"");
+    config_refused(LLAMA ",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}", GV_FORMAT,
+                   "layer_types[0] is sliding_attention, but there is no window (sliding_window)");
 }
 
 static void numbers_out_of_range_name_field_and_bounds(void **state) {
@@ -120,8 +137,17 @@ static void defaults_and_windows_are_those_of_transformers(void **state) {
     assert_int_equal(
         config_of("{\"model_type\":\"qwen2\",\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":0}").window, 9);
     c = config_of("{\"model_type\":\"qwen2\",\"sliding_window\":9,\"use_sliding_window\":true,\"max_window_layers\":10}");
-    assert_true(c.window == 9 && c.window_from == 10);
+    assert_true(c.window == 9 && c.window_layers == 22 && !c.has_window[9] && c.has_window[10]);
     check_window_pattern(&c);
+    c = config_of(QWEN2_WINDOW "28,\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]}");
+    assert_true(c.window == 9 && c.window_layers == 2);
+    c = config_of(QWEN2_WINDOW "28,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}");
+    assert_true(c.window == 9 && c.window_layers == 1 && !c.has_window[0] && c.has_window[1]);
+    c = config_of(QWEN2_WINDOW "0,\"layer_types\":[\"full_attention\",\"full_attention\"]}");
+    assert_int_equal(c.window, 0);
+    c = config_of("{\"model_type\":\"mistral\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}");
+    assert_int_equal(c.window, 4096);
+    assert_int_equal(config_of(LLAMA ",\"torch_dtype\":\"auto\",\"dtype\":\"auto\"}").layers, 32);
     assert_int_equal(config_of(LLAMA "}").heads_kv, 32);
     assert_int_equal(config_of(LLAMA ",\"sliding_window\":7}").window, 0);
     c = config_of(
@@ -349,6 +375,7 @@ int main(void) {
         cmocka_unit_test(numbers_out_of_range_name_field_and_bounds),
         cmocka_unit_test(yarn_fields_become_keys),
         cmocka_unit_test(defaults_and_windows_are_those_of_transformers),
+        cmocka_unit_test(layer_types_that_are_not_computed_are_refused),
         cmocka_unit_test(tensors_that_do_not_fit_the_config_are_refused),
         cmocka_unit_test(tied_embeddings_ignore_the_head_as_transformers_does),
         cmocka_unit_test(rows_are_those_of_the_converted_gguf),
