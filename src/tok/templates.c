@@ -27,6 +27,7 @@ bool tok_add_template(tok *t, sv name, sv text, const char *from, gv_err *err) {
         return gv_fail(err, GV_LIMIT, -1, "%s: a chat template's name has %zu bytes, expected 1 to %d", from, name.n, MAX_NAME);
     if (text.n > TOK_MAX_TEMPLATE)
         return gv_fail(err, GV_LIMIT, -1, "%s: chat_template has %zu bytes; at most %zu are read", from, text.n, TOK_MAX_TEMPLATE);
+    if (text.n == 0) return true; /* no template */
     tok_template *m = find(t, name);
     if (!m && t->n_templates == MAX_TEMPLATES) return gv_fail(err, GV_LIMIT, -1, "%s: more than %d chat templates", from, MAX_TEMPLATES);
     if (!m) {
@@ -51,7 +52,7 @@ bool tok_read_templates(tok *t, const json_value *v, const char *from, gv_err *e
     size_t i = 0;
     if (!v || json_kind_of(v) == JSON_NULL) return true;
     switch (json_kind_of(v)) {
-    case JSON_STRING: return json_string(v).n == 0 || tok_add_template(t, SV("default"), json_string(v), from, err);
+    case JSON_STRING: return tok_add_template(t, SV("default"), json_string(v), from, err);
     case JSON_ARRAY:
         for (json_iter it = json_each(v); json_next(&it); i++)
             if (!add_named(t, json_get(it.value, "name"), json_get(it.value, "template"), i, from, err)) return false;
@@ -79,7 +80,7 @@ bool tok_templates_from_gguf(tok *t, const gguf *g, gv_err *err) {
     gguf_array names;
     size_t pos = 0;
     if (!gguf_get_string(g, "tokenizer.chat_template", &text, &found, err)) return false;
-    if (text.n && !tok_add_template(t, SV("default"), text, from, err)) return false;
+    if (found && !tok_add_template(t, SV("default"), text, from, err)) return false;
     if (gguf_find_key(g, "tokenizer.chat_templates") == SIZE_MAX) return true;
     if (!gguf_get_array(g, "tokenizer.chat_templates", GGUF_STRING, &names, NULL, err)) return false;
     if (names.n > MAX_TEMPLATES)

@@ -100,6 +100,13 @@ put('fuzz_tok_load', 'spm.gguf', b'\x02' + gguf({
     'tokenizer.ggml.model': 'llama', 'tokenizer.ggml.tokens': names, 'tokenizer.ggml.scores': [-float(i) for i in range(len(names))],
     'tokenizer.ggml.token_type': [2, 3, 3] + [6] * 256 + [1] * len(PIECES), 'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2,
     'tokenizer.ggml.add_bos_token': True, 'tokenizer.chat_template': '{{ bos_token }}'}))
+put('fuzz_tok_load', 'templates.gguf', b'\x02' + gguf({
+    'tokenizer.ggml.model': 'llama', 'tokenizer.ggml.tokens': names, 'tokenizer.ggml.scores': [-float(i) for i in range(len(names))],
+    'tokenizer.ggml.token_type': [2, 3, 3] + [6] * 256 + [1] * len(PIECES), 'tokenizer.chat_template.rag': '{{ rag }}', 'tokenizer.chat_template.x': '',
+    'tokenizer.chat_templates': ['rag', 'x']}))
+for name, value in (('text', '{{ a }}'), ('list', [{'name': 'default', 'template': 'd'}, {'name': 'a b', 'template': 'r'}, {'name': 'a_b', 'template': 's'}]),
+                    ('object', {'rag': 'r', 'default': ''}), ('number', 7)):
+    put('fuzz_tok_load', 'templates-' + name, b'\x03' + dump(value))
 for pre in ('gpt-2', 'smollm', 'llama-bpe', 'qwen2'):
     kv = {'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': pre, 'tokenizer.ggml.tokens': BPE,
           'tokenizer.ggml.token_type': [1] * (len(BPE) - 2) + [3, 4], 'tokenizer.ggml.merges': MERGES, 'tokenizer.ggml.bos_token_id': len(BPE) - 2,
