@@ -29,7 +29,7 @@ static file_id id_of(const struct stat *st) {
 
 bool file_map_open(file_map *m, const char *path, gv_err *err) {
     *m = (file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe would wait for a writer */
     if (fd < 0) return gv_fail_errno(err, "cannot open %s", path);
     struct stat st;
     bool ok = false;
@@ -110,6 +110,28 @@ done:
 bool file_exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
+}
+
+static bool five_digits(const char *p, uint32_t *out) {
+    *out = 0;
+    for (int i = 0; i < 5; i++) {
+        if (p[i] < '0' || p[i] > '9') return false;
+        *out = *out * 10 + (uint32_t)(p[i] - '0');
+    }
+    return true;
+}
+
+bool file_take_part(sv *name, uint32_t *part, uint32_t *parts) {
+    const size_t n = strlen("-00002-of-00003");
+    uint32_t i, count;
+    if (name->n <= n) return false;
+    const char *p = name->p + name->n - n;
+    if (p[0] != '-' || memcmp(p + 6, "-of-", 4) != 0 || !five_digits(p + 1, &i) || !five_digits(p + 10, &count)) return false;
+    if (i < 1 || i > count) return false;
+    name->n -= n;
+    *part = i;
+    *parts = count;
+    return true;
 }
 
 /* Is name BASE.tmp-DIGITS? */

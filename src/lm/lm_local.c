@@ -120,13 +120,12 @@ static bool load_model(lm_local *l, const lm_options *o, const engine_options *e
     return true;
 }
 
-/* A GGUF's own digest; of a folder that of `sha256sum config.json *.safetensors`. */
+/* A GGUF's own digest, of parts that of `cat NAME-*.gguf | sha256sum`; of a folder that of `sha256sum config.json *.safetensors`. */
 static digest_job *start_digest(const tensors *file) {
     const size_t n = tensors_n_files(file);
-    if (!tensors_is_folder(file)) return digest_start(tensors_file_map(file, 0));
     digest_file *list = gv_xcalloc(n, sizeof *list);
     for (size_t i = 0; i < n; i++) list[i] = (digest_file){tensors_file_name(file, i), tensors_file_map(file, i)};
-    digest_job *j = digest_start_list(list, n);
+    digest_job *j = tensors_is_folder(file) ? digest_start_list(list, n) : digest_start_joined(list, n);
     free(list);
     return j;
 }

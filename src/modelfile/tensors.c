@@ -137,18 +137,18 @@ size_t tensors_number(const tensors *t, const tensor_view *v) {
 /* ---- files ---- */
 
 size_t tensors_n_files(const tensors *t) {
-    if (!t->hf) return gguf_map(t->keys) != NULL;
+    if (!t->hf) return gguf_map(t->keys) ? gguf_n_parts(t->keys) : 0;
     return t->config.p ? 1 + safetensors_n_files(t->hf) : 0;
 }
 
 const char *tensors_file_name(const tensors *t, size_t file) {
-    const char *slash = strrchr(t->path, '/');
-    if (!t->hf) return slash ? slash + 1 : t->path;
-    return file == 0 ? CONFIG_NAME : safetensors_file_name(t->hf, file - 1);
+    if (t->hf) return file == 0 ? CONFIG_NAME : safetensors_file_name(t->hf, file - 1);
+    const char *path = gguf_path(gguf_part(t->keys, file)), *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 const file_map *tensors_file_map(const tensors *t, size_t file) {
-    if (!t->hf) return gguf_map(t->keys);
+    if (!t->hf) return gguf_map(gguf_part(t->keys, file));
     return file == 0 ? &t->config : safetensors_file_map(t->hf, file - 1);
 }
 
