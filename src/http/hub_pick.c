@@ -1,5 +1,6 @@
 /* Which files of a model repository a command needs.  Repositories hold the same weights several times: as safetensors, as pickles, in other
  * frameworks' formats, in a dozen quantisations.  One form is taken; where that is the user's choice, the message lists what there is. */
+#include "base/file.h"
 #include "http/hub_internal.h"
 
 #include <ctype.h>
@@ -51,18 +52,6 @@ static void put_size(uint64_t bytes, buf *out) {
 
 /* ---- GGUF ---- */
 
-/* "-00002-of-00003" at the end of stem: its numbers, and stem shortened; false without it. */
-static bool take_part(sv *stem, unsigned *part, unsigned *parts) {
-    if (stem->n < 16) return false;
-    char text[16];
-    int end = 0;
-    memcpy(text, stem->p + stem->n - 15, 15);
-    text[15] = 0;
-    if (sscanf(text, "-%5u-of-%5u%n", part, parts, &end) != 2 || end != 15) return false;
-    stem->n -= 15;
-    return true;
-}
-
 /* Q4_K_M, IQ3_XXS, TQ1_0, F16, BF16, F32, MXFP4 */
 static bool is_quant(sv s) {
     const char *const plain[] = {"F16", "BF16", "F32", "FP16", "MXFP4"};
@@ -73,27 +62,39 @@ static bool is_quant(sv s) {
 }
 
 typedef struct variant {
-    sv stem, quant; /* quant: the last word of stem that looks like one, else stem */
+    sv name;  /* path without number of a part and .gguf: what parts have in common */
+    sv quant; /* the last word of the file's name that looks like one, or of its folder's, else the file's name */
     uint64_t bytes;
     size_t first, n;
-    unsigned parts;
+    uint32_t parts;
 } variant;
+
+/* The last word between - and . that looks like a quantisation. */
+static bool find_quant(sv text, sv *quant) {
+    for (size_t end = text.n, i = text.n; i-- > 0;) {
+        if (text.p[i] != '-' && text.p[i] != '.' && i > 0) continue;
+        const size_t from = i ? i + 1 : 0;
+        *quant = sv_sub(text, from, end - from);
+        if (is_quant(*quant)) return true;
+        end = i;
+    }
+    return false;
+}
 
 static variant variant_of(const hub_file *f) {
     variant v = {.n = 1, .bytes = f->size, .parts = 1};
-    unsigned part = 1;
-    v.stem = without(base_name(f->path), SV(".gguf"));
-    take_part(&v.stem, &part, &v.parts);
-    v.quant = v.stem;
-    for (size_t end = v.stem.n, i = v.stem.n; i-- > 0;) {
-        if (v.stem.p[i] != '-' && v.stem.p[i] != '.' && i > 0) continue;
-        const size_t from = i ? i + 1 : 0;
-        if (is_quant(sv_sub(v.stem, from, end - from))) {
-            v.quant = sv_sub(v.stem, from, end - from);
+    uint32_t part = 1;
+    v.name = without(sv_of(f->path), SV(".gguf"));
+    file_take_part(&v.name, &part, &v.parts);
+    const size_t base = (size_t)(base_name(f->path).p - f->path), n_folder = base > 0 ? base - 1 : 0;
+    const sv stem = sv_sub(v.name, base, v.name.n);
+    sv folder = sv_sub(v.name, 0, n_folder);
+    for (size_t i = n_folder; i-- > 0;)
+        if (folder.p[i] == '/') {
+            folder = sv_sub(folder, i + 1, n_folder);
             break;
         }
-        end = i;
-    }
+    if (!find_quant(stem, &v.quant) && !find_quant(folder, &v.quant)) v.quant = stem;
     return v;
 }
 
@@ -114,7 +115,7 @@ static size_t find_variants(const hub_list *l, variant *v) {
         variant one = variant_of(&l->files[i]);
         one.first = i;
         size_t k = 0;
-        while (k < n && !(sv_eq(v[k].stem, one.stem) && v[k].parts == one.parts)) k++;
+        while (k < n && !(sv_eq(v[k].name, one.name) && v[k].parts == one.parts)) k++;
         if (k == n) {
             v[n++] = one;
         } else {
@@ -167,7 +168,7 @@ static bool pick_gguf(const hub_repo *repo, const hub_list *l, picked *out, cons
     } else {
         for (size_t i = 0; i < l->n; i++) {
             const variant one = variant_of(&l->files[i]);
-            if (is_gguf_model(&l->files[i]) && sv_eq(one.stem, found->stem) && one.parts == found->parts) pick(out, i);
+            if (is_gguf_model(&l->files[i]) && sv_eq(one.name, found->name) && one.parts == found->parts) pick(out, i);
         }
         *main = l->files[found->first].path;
     }
@@ -185,11 +186,11 @@ static bool is_beside(const char *path) {
 
 /* model.safetensors or model-00001-of-00002.safetensors; consolidated.* are Mistral's own copies of the same. */
 static bool is_weights(const char *path) {
-    unsigned part, parts;
+    uint32_t part, parts;
     sv s = sv_of(path);
     if (strchr(path, '/') || !sv_ends(s, SV(".safetensors"))) return false;
     s = without(s, SV(".safetensors"));
-    take_part(&s, &part, &parts);
+    file_take_part(&s, &part, &parts);
     return sv_is(s, "model");
 }
 
