@@ -112,6 +112,20 @@ bool file_exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
+char *file_absolute(const char *path) {
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    if (stat(path, &st) != 0) return NULL;
+    if (S_ISDIR(st.st_mode)) return realpath(path, NULL);
+    buf out = {0};
+    buf_add(&out, path, slash ? (size_t)(slash - path) + 1 : 0);
+    char *folder = realpath(out.n ? out.p : ".", NULL);
+    buf_clear(&out);
+    if (folder) buf_printf(&out, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, slash ? slash + 1 : path);
+    free(folder);
+    return out.p;
+}
+
 static bool five_digits(const char *p, uint32_t *out) {
     *out = 0;
     for (int i = 0; i < 5; i++) {

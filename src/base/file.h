@@ -28,6 +28,9 @@ void file_map_drop(const file_map *m, size_t from, size_t n);
 /* Appends the whole file to out; GV_LIMIT if it is larger than cap bytes. */
 bool file_read_all(const char *path, size_t cap, buf *out, gv_err *err) GV_MUST_USE;
 bool file_exists(const char *path);
+/* The path from the root, free of links but for the file itself, which keeps its name: in the Hub's cache a model is a link to a blob, and its parts are
+ * found by their names.  NULL if there is no such file; the caller's (free). */
+char *file_absolute(const char *path);
 /* NAME-00002-of-00003, five digits each, as files of one model are numbered: cuts *name to NAME and gives 2 and 3.  False, and nothing changed, if it
  * does not end so or the number is not among 1 to the count. */
 bool file_take_part(sv *name, uint32_t *part, uint32_t *parts);

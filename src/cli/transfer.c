@@ -107,7 +107,7 @@ void transfer_show(void *view, const hub_progress *p) {
     }
 }
 
-bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
+bool cli_find_model(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
     *path = model ? gv_xstrdup(model) : NULL;
     if (!model || !hub_is_ref(model)) return true;
     free(*path);
@@ -118,7 +118,11 @@ bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, cha
     const bool ok = h && hub_model_path(h, model, need, transfer_show, &view, path, err);
     talk_clear_bar();
     hub_close(h);
-    return ok || gv_context(err, "--model %s", model);
+    return ok;
+}
+
+bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
+    return cli_find_model(model, need, json, quiet, path, err) || gv_context(err, "--model %s", model);
 }
 
 static void tell_pushed(const hub *h, const hub_repo *repo, const hub_push_result *r) {

@@ -18,8 +18,10 @@ void transfer_init(transfer_view *v, bool json, bool quiet, bool quiet_if_there,
 void transfer_show(void *view, const hub_progress *p);
 void transfer_put_size(uint64_t bytes, buf *out);
 
-/* A --model as a path: itself, or, if it is ORG/NAME[:QUANT][@REV] and no file or folder of that name, where it lies in the Hub's cache, after it was pulled.
+/* A model as a path: itself, or, if it is ORG/NAME[:QUANT][@REV] and no file or folder of that name, where it lies in the Hub's cache, after it was pulled.
  * *path is the caller's (free); NULL given stays NULL. */
+bool cli_find_model(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) GV_MUST_USE;
+/* The same for --model, which errors then name. */
 bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) GV_MUST_USE;
 
 /* hub_push, shown: progress, what was done, the commit on standard output.  The exit code; a failure has been said. */

@@ -126,14 +126,15 @@ static size_t find_variants(const hub_list *l, variant *v) {
     return n;
 }
 
-static bool fail_with_variants(const hub_repo *repo, const variant *v, size_t n, const char *why, gv_err *err) {
+/* by_path: names do not tell them apart. */
+static bool fail_with_choices(const hub_repo *repo, const hub_choice *c, size_t n, bool by_path, const char *why, gv_err *err) {
     buf text = {0};
     buf_printf(&text, "%s %s; it has ", repo->id, why);
     for (size_t i = 0; i < n; i++) {
         if (i) buf_add_str(&text, ", ");
-        str_escape(v[i].quant, 60, &text);
+        str_escape(by_path ? sv_of(c[i].path) : c[i].quant, 60, &text);
         buf_add_str(&text, " (");
-        put_size(v[i].bytes, &text);
+        put_size(c[i].bytes, &text);
         buf_add_char(&text, ')');
     }
     gv_fail(err, GV_USAGE, -1, SV_FMT, SV_ARG(buf_view(&text)));
@@ -141,37 +142,52 @@ static bool fail_with_variants(const hub_repo *repo, const variant *v, size_t n,
     return false;
 }
 
-static bool pick_gguf(const hub_repo *repo, const hub_list *l, picked *out, const char **main, gv_err *err) {
-    variant *v = gv_xcalloc(l->n + 1, sizeof *v), *found = NULL;
+/* The one of n that is meant: its number to *which. */
+static bool choose(const hub_repo *repo, const hub_choice *c, size_t n, const hub_chooser *chooser, size_t *which, gv_err *err) {
+    char why[400];
+    *which = 0;
+    if (n == 1 || (chooser && chooser->ask(chooser->ctx, repo, c, n, which))) return true;
+    if (repo->quant[0])
+        snprintf(why, sizeof why, "has several models named %s, take one by gavel pull %s --include FILE", repo->quant, repo->id);
+    else
+        snprintf(why, sizeof why, "has several quantisations, choose one as in %s:%.*s", repo->id, SV_ARG(sv_sub(c[n / 2].quant, 0, 40)));
+    return fail_with_choices(repo, c, n, repo->quant[0] != 0, why, err);
+}
+
+static void pick_variant(const hub_list *l, const variant *v, picked *out) {
+    for (size_t i = 0; i < l->n; i++) {
+        const variant one = variant_of(&l->files[i]);
+        if (is_gguf_model(&l->files[i]) && sv_eq(one.name, v->name) && one.parts == v->parts) pick(out, i);
+    }
+}
+
+static bool pick_gguf(const hub_repo *repo, const hub_list *l, const hub_chooser *chooser, picked *out, const char **main, gv_err *err) {
+    variant *v = gv_xcalloc(l->n + 1, sizeof *v);
+    hub_choice *c = gv_xcalloc(l->n + 1, sizeof *c);
     const size_t n = find_variants(l, v);
-    size_t matches = 0;
+    size_t matches = 0, which = 0;
     bool ok = true;
     for (size_t i = 0; i < n; i++) {
         if (repo->quant[0] && !same_text(v[i].quant, repo->quant)) continue;
-        if (!found) found = &v[i];
-        matches++;
+        c[matches] = (hub_choice){v[i].quant, l->files[v[i].first].path, v[i].bytes};
+        v[matches++] = v[i];
     }
     if (n == 0) {
         ok = gv_fail(err, GV_USAGE, -1, "%s has no GGUF file, so no quantisation %s", repo->id, repo->quant);
     } else if (matches == 0) {
         char why[80];
         snprintf(why, sizeof why, "has no quantisation %s", repo->quant);
-        ok = fail_with_variants(repo, v, n, why, err);
-    } else if (matches > 1) {
-        char why[300];
-        snprintf(why, sizeof why, "has several %s, choose one as in %s:%.*s", repo->quant[0] ? "models of that name" : "quantisations",
-                 repo->id, SV_ARG(sv_sub(v[n / 2].quant, 0, 40)));
-        ok = fail_with_variants(repo, v, n, why, err);
-    } else if (found->n != found->parts) {
-        ok = gv_fail(err, GV_FORMAT, -1, "%s: %zu of the %u parts of %s are there", repo->id, found->n, found->parts,
-                     l->files[found->first].path);
+        for (size_t i = 0; i < n; i++) c[i] = (hub_choice){v[i].quant, l->files[v[i].first].path, v[i].bytes};
+        ok = fail_with_choices(repo, c, n, false, why, err);
     } else {
-        for (size_t i = 0; i < l->n; i++) {
-            const variant one = variant_of(&l->files[i]);
-            if (is_gguf_model(&l->files[i]) && sv_eq(one.name, found->name) && one.parts == found->parts) pick(out, i);
-        }
-        *main = l->files[found->first].path;
+        ok = choose(repo, c, matches, chooser, &which, err);
+        if (ok && v[which].n != v[which].parts)
+            ok =
+                gv_fail(err, GV_FORMAT, -1, "%s: %zu of the %u parts of %s are there", repo->id, v[which].n, v[which].parts, c[which].path);
+        if (ok) pick_variant(l, &v[which], out);
+        *main = c[which].path;
     }
+    free(c);
     free(v);
     return ok;
 }
@@ -219,7 +235,8 @@ static bool fail_without_weights(const hub_repo *repo, const hub_list *l, gv_err
                    l->cached ? " in the cache, and gavel is offline" : "");
 }
 
-bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size_t **chosen, size_t *n, const char **main, gv_err *err) {
+bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, const hub_chooser *chooser, size_t **chosen, size_t *n,
+                    const char **main, gv_err *err) {
     picked out = {gv_xcalloc(l->n + 1, sizeof *out.v), 0};
     bool safetensors = false, gguf = false, ok = true;
     *main = NULL;
@@ -230,8 +247,11 @@ bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size
     const bool tokenizer = has(l, "tokenizer.json") || has(l, "tokenizer.model");
     if (need == HUB_TOKENIZER && !repo->quant[0] && tokenizer)
         pick_folder(l, false, &out);
+    else if (need == HUB_FOLDER && (repo->quant[0] || !safetensors) && gguf)
+        ok = gv_fail(err, GV_USAGE, -1, "%s%s%s is GGUF; a Hugging Face folder (config.json, safetensors) is needed here", repo->id,
+                     repo->quant[0] ? ":" : "", repo->quant);
     else if (repo->quant[0] || (gguf && !safetensors))
-        ok = pick_gguf(repo, l, &out, main, err);
+        ok = pick_gguf(repo, l, chooser, &out, main, err);
     else if (safetensors)
         pick_folder(l, true, &out);
     else
@@ -273,7 +293,7 @@ bool hub_model_path(hub *h, const char *ref, hub_need need, hub_show *show, void
     const char *main = NULL;
     char *folder = NULL;
     bool ok = hub_repo_parse(HUB_MODEL, ref, &repo, err) && hub_ls(h, &repo, NULL, &l, err) &&
-              hub_pick_model(&repo, &l, need, &chosen, &n, &main, err) && hub_fetch(h, &repo, &l, chosen, n, show, ctx, &folder, err);
+              hub_pick_model(&repo, &l, need, NULL, &chosen, &n, &main, err) && hub_fetch(h, &repo, &l, chosen, n, show, ctx, &folder, err);
     if (ok) {
         buf b = {0};
         buf_printf(&b, "%s%s%s", folder, main ? "/" : "", main ? main : "");

@@ -415,6 +415,33 @@ static void files_are_hashed_as_one_or_as_a_list(void **state) {
     file_map_close(&part);
 }
 
+static void an_absolute_path_keeps_the_name_of_the_file(void **state) {
+    (void)state;
+    char link[256], want[512], *real = realpath(dir, NULL);
+    put_file(path, "x", 1);
+    snprintf(link, sizeof link, "%s/link", dir);
+    assert_int_equal(symlink(path, link), 0);
+    snprintf(want, sizeof want, "%s/link", real);
+    char *got = file_absolute(link);
+    assert_string_equal(got, want);
+    free(got);
+    unlink(link);
+    assert_null(file_absolute(link));
+    got = file_absolute(dir);
+    assert_string_equal(got, real);
+    free(got);
+    got = file_absolute("/dev/../dev/null");
+    assert_string_equal(got, "/dev/null");
+    free(got);
+    assert_int_equal(chdir(dir), 0);
+    got = file_absolute(strrchr(path, '/') + 1);
+    snprintf(want, sizeof want, "%s%s", real, strrchr(path, '/'));
+    assert_string_equal(got, want);
+    free(got);
+    free(real);
+    assert_int_equal(chdir("/"), 0);
+}
+
 static void the_number_of_a_part_is_read_from_the_end_of_its_name(void **state) {
     (void)state;
     static const char *const others[] = {"",
@@ -462,6 +489,7 @@ int main(void) {
         T(a_path_in_the_current_folder_needs_no_slash),
         T(a_file_is_hashed_on_a_thread_of_its_own),
         T(files_are_hashed_as_one_or_as_a_list),
+        T(an_absolute_path_keeps_the_name_of_the_file),
         T(the_number_of_a_part_is_read_from_the_end_of_its_name),
         T(a_file_that_was_replaced_or_changed_has_another_identity),
     };
