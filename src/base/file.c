@@ -29,7 +29,7 @@ static file_id id_of(const struct stat *st) {
 
 bool file_map_open(file_map *m, const char *path, gv_err *err) {
     *m = (file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO would wait for a writer */
     if (fd < 0) return gv_fail_errno(err, "cannot open %s", path);
     struct stat st;
     bool ok = false;
