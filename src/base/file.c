@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LFS_POINTER "version https://git-lfs.github.com/spec/" /* no model or tokenizer begins like this */
+
 enum { WRITE_BUFFER = 1 << 16, READ_CHUNK = 1 << 16 };
 
 static file_id id_of(const struct stat *st) {
@@ -45,6 +47,9 @@ bool file_map_open(file_map *m, const char *path, gv_err *err) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
             gv_fail_errno(err, "cannot map %s", path);
+        } else if (sv_starts((sv){(const char *)p, (size_t)st.st_size}, SV(LFS_POINTER))) {
+            munmap(p, (size_t)st.st_size);
+            gv_fail(err, GV_FORMAT, -1, "%s: a Git LFS pointer, not the file itself; `git lfs pull` fetches it", path);
         } else {
             *m = (file_map){p, (size_t)st.st_size, id_of(&st)};
             ok = true;

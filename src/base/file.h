@@ -20,6 +20,7 @@ typedef struct file_map {
     file_id id;
 } file_map;
 
+/* GV_IO: no regular file; GV_FORMAT: a Git LFS pointer that stands for a file. */
 bool file_map_open(file_map *m, const char *path, gv_err *err) GV_MUST_USE;
 void file_map_close(file_map *m);
 /* Tells the kernel that the pages of [from, from+n) are not needed again; rounds inward to pages. */

@@ -5,7 +5,9 @@
  * a run reaches the last token. */
 #include "engine/engine_internal.h"
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,10 +67,14 @@ engine *engine_new(const model *m, const tok *t, pool *threads, const engine_opt
     engine *e = gv_xcalloc(1, sizeof *e);
     *e = (engine){.m = m, .t = t, .threads = threads, .o = *o};
     const size_t batch = (size_t)o->max_batch;
-    if (tok_n_vocab(t) > s->n_vocab) {
-        gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the model's output %d rows", tok_n_vocab(t), s->n_vocab);
+    if (tok_n_text(t) > s->n_vocab) {
+        gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the model's output %d rows: \"%s\" has none", tok_n_vocab(t), s->n_vocab,
+                str_show(tok_piece(t, s->n_vocab)).text);
         goto fail;
     }
+    if (tok_n_vocab(t) > s->n_vocab)
+        log_msg(LOG_WARN, "the model has no row for the last %d tokens of its tokenizer, from \"%s\" on; a prompt with one is refused",
+                tok_n_vocab(t) - s->n_vocab, str_show(tok_piece(t, s->n_vocab)).text);
     if (o->max_batch < 1 || o->step_tokens < o->max_batch || o->max_ctx > m->n_pos || o->n_pages < pages_for(o->max_ctx)) {
         gv_fail(err, GV_LIMIT, -1, "engine: batch %d, %d tokens a step, context %lld and %d pages do not fit together", o->max_batch,
                 o->step_tokens, (long long)o->max_ctx, o->n_pages);

@@ -119,6 +119,30 @@ def wrong_folders_and_types_are_refused(_):
     assert done.code == 1 and "broken: neither model.safetensors nor model.safetensors.index.json is in it" in done.err, done.err
 
 
+def a_padding_token_without_a_row_does_no_harm(_):
+    write("in.jsonl", rows(3))
+    args = ["--max-tokens", "20", "--keep", "feedback,result,status"]
+    shutil.copytree(hf("llama"), "padded")
+    n = json.load(open("padded/config.json"))["vocab_size"]
+    config = json.load(open("padded/tokenizer_config.json"))
+    config["added_tokens_decoder"][str(n)] = {"content": "<pad>", "special": True}
+    write("padded/tokenizer_config.json", json.dumps(config))
+    judge("in.jsonl", "plain.jsonl", *args, model=hf("llama"), want=0)
+    done = judge("in.jsonl", "padded.jsonl", *args, model="padded", want=0)
+    assert read("padded.jsonl") == read("plain.jsonl")
+    assert "the model has no row for the last 1 tokens of its tokenizer, from \"<pad>\" on" in done.err, done.err
+    run("quantize", "padded", "p.gguf", "--type", "f32", want=0)
+    run("quantize", hf("llama"), "q.gguf", "--type", "f32", want=0)
+    assert run("tokenize", "-", "--model", "p.gguf", stdin=[{"text": "<pad> a"}], want=0).out == \
+        run("tokenize", "-", "--model", "q.gguf", stdin=[{"text": "<pad> a"}], want=0).out
+    refused = run("logits", "-", "--out", "l.bin", "--model", "padded", stdin=[{"ids": [1, n]}])
+    assert refused.code == 1 and "is outside the vocabulary of %d" % n in refused.err, refused.err
+    config["added_tokens_decoder"][str(n + 1)] = {"content": "<word>", "special": False}
+    write("padded/tokenizer_config.json", json.dumps(config))
+    done = run("logits", "-", "--out", "l.bin", "--model", "padded", stdin=[{"ids": IDS}])
+    assert done.code == 1 and "the model's output %d rows: \"<pad>\" has none" % n in done.err, done.err
+
+
 def inspect_shows_a_folder_and_the_model_it_knows(_):
     folder = split(hf("mistral", "bf16"), "prometheus-7b-v2.0", 2)
     shown = run("inspect", folder, want=0).out
@@ -178,5 +202,5 @@ def a_model_of_seven_billion_weights_loads_in_eight_gib(where):
 if __name__ == "__main__":
     support.main([a_folder_gives_the_logits_of_its_gguf, a_folder_gives_the_verdicts_of_its_gguf, what_gavel_quantize_writes_has_the_same_bytes,
                   a_run_records_what_its_weights_were_quantised_to, wrong_folders_and_types_are_refused,
-                  inspect_shows_a_folder_and_the_model_it_knows, settings_that_hurt_a_known_model_are_warned_about,
+                  a_padding_token_without_a_row_does_no_harm, inspect_shows_a_folder_and_the_model_it_knows, settings_that_hurt_a_known_model_are_warned_about,
                   a_model_of_seven_billion_weights_loads_in_eight_gib])

@@ -94,6 +94,14 @@ static void a_map_of_something_else_says_why_not(void **state) {
     CHECK_FAILS(file_map_open(&m, path, &err), GV_IO, -1, about("cannot open %s: No such file or directory", path));
     CHECK_FAILS(file_map_open(&m, dir, &err), GV_IO, -1, about("cannot read %s: it is a folder", dir));
     CHECK_FAILS(file_map_open(&m, "/dev/null", &err), GV_IO, -1, "cannot read /dev/null: not a regular file");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    put_file(path, pointer, sizeof pointer - 1);
+    CHECK_FAILS(file_map_open(&m, path, &err), GV_FORMAT, -1,
+                about("%s: a Git LFS pointer, not the file itself; `git lfs pull` fetches it", path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0); /* without a writer, whom opening must not wait for */
+    CHECK_FAILS(file_map_open(&m, path, &err), GV_IO, -1, about("cannot read %s: not a regular file", path));
+    assert_int_equal(unlink(path), 0);
 }
 
 static void a_whole_read_appends_and_keeps_to_its_cap(void **state) {
