@@ -68,7 +68,8 @@ static tensors *open_folder(const char *path, gv_err *err) {
     buf config = {0};
     t->path = gv_xstrdup(path);
     buf_printf(&config, "%s/" CONFIG_NAME, path);
-    bool ok = file_exists(config.p) || gv_fail(err, GV_IO, -1, "%s: no " CONFIG_NAME " in it, so it is no model folder", path);
+    bool ok = file_exists(config.p) ||
+              gv_fail(err, GV_IO, -1, "%s: no " CONFIG_NAME " in it, so it is no model folder%s", path, safetensors_instead(path));
     ok = ok && file_map_open(&t->config, config.p, err);
     if (ok && t->config.n > HF_MAX_CONFIG_BYTES)
         ok = gv_fail(err, GV_LIMIT, -1, "%s: %zu bytes, the cap is %d", config.p, t->config.n, HF_MAX_CONFIG_BYTES);
@@ -83,6 +84,10 @@ static tensors *open_folder(const char *path, gv_err *err) {
 tensors *tensors_open(const char *path, gv_err *err) {
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return open_folder(path, err);
+    if (sv_ends(sv_of(path), SV(".safetensors")) || sv_ends(sv_of(path), SV(CONFIG_NAME))) {
+        gv_fail(err, GV_USAGE, -1, "%s: a part of a model folder; name the folder", path);
+        return NULL;
+    }
     gguf *g = gguf_open(path, err);
     return g ? tensors_from_gguf(g) : NULL;
 }

@@ -7,7 +7,7 @@ import struct
 import time
 
 import support
-from support import DATA, RUBRIC, Skip, judge, read, rows, run, table, write
+from support import refused, DATA, RUBRIC, Skip, judge, read, rows, run, table, write
 
 MODELS = os.path.join(DATA, "oracle", "models")
 IDS = [1, 5, 9, 200, 33, 17, 4, 100, 11, 12, 45]
@@ -110,13 +110,22 @@ def wrong_folders_and_types_are_refused(_):
         done = run("logits", "-", "--out", "l.bin", "--model", *args, stdin=[{"ids": IDS}])
         assert done.code in (1, 2) and message in done.err, done.err
     config = json.load(open("broken/config.json"))
+    for name in ("broken/config.json", "broken/model.safetensors"):
+        refused(run("inspect", name), 2, "%s: a part of a model folder; name the folder" % name)
+    write("empty/judge.Q8_0.gguf", "")
+    refused(run("inspect", "empty"), 1, "so it is no model folder; it holds GGUF files: name one of them")
     write("broken/config.json", json.dumps(dict(config, model_type="phi3")))
     done = run("inspect", "broken")
     assert done.code == 1 and "broken: config.json: model_type \"phi3\" is not supported" in done.err, done.err
     os.remove("broken/model.safetensors")
     write("broken/config.json", json.dumps(config))
     done = run("inspect", "broken")
-    assert done.code == 1 and "broken: neither model.safetensors nor model.safetensors.index.json is in it" in done.err, done.err
+    assert done.code == 1 and "broken: neither model.safetensors nor model.safetensors.index.json is in it\n" in done.err, done.err
+    for name, hint in (("pytorch_model-00001-of-00002.bin", "its weights are in PyTorch's own format: only safetensors are read"),
+                       ("adapter_model.safetensors", "it holds an adapter, which has to be merged into its base model first")):
+        write("broken/" + name, "x")
+        refused(run("inspect", "broken"), 1, "is in it; " + hint)
+        os.remove("broken/" + name)
 
 
 def a_padding_token_without_a_row_does_no_harm(_):
