@@ -74,7 +74,7 @@ static bool load_file(pipe_runner *r, const char *path, uint64_t limit, pipe_tab
 }
 
 /* Takes d, which may be NULL: err says why. */
-static bool load_dataset(pipe_runner *r, dataset *d, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+static bool read_dataset(pipe_runner *r, dataset *d, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     const rows_options o = {0};
     rows_reader *reader = d ? dataset_rows(d, &o, err) : NULL;
     const bool ok = reader && read_rows(r, reader, limit, t, columns, err);
@@ -83,20 +83,33 @@ static bool load_dataset(pipe_runner *r, dataset *d, uint64_t limit, pipe_table 
     return ok;
 }
 
+/* One that may be of the Hub, which is asked until the run is stopped. */
+static bool load_dataset(pipe_runner *r, dataset_spec *d, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    d->hub = hub_open(&(hub_options){.stop = r->spec->stop}, err);
+    const bool ok = d->hub && read_dataset(r, dataset_open(d, err), limit, t, columns, err);
+    hub_close(d->hub);
+    return ok;
+}
+
+static bool load_given(pipe_runner *r, const char *path, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
+    dataset_spec d = {.path = path, .config = r->spec->config, .split = r->spec->split};
+    if (!d.config && !d.split && !dataset_is_source(path)) return load_file(r, path, limit, t, columns, err);
+    return load_dataset(r, &d, limit, t, columns, err);
+}
+
 static bool load_hub(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     dataset_spec d = {0};
     return pipe_arg_text(s, s->json, "repo_id", "", &r->a, &d.path, err) &&
            pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
            pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
-           pipe_arg_text(s, s->json, "revision", NULL, &r->a, &d.revision, err) &&
-           load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
+           pipe_arg_text(s, s->json, "revision", NULL, &r->a, &d.revision, err) && load_dataset(r, &d, limit, t, columns, err);
 }
 
 /* distilabel overwrites a given filetype by the suffix; so the suffix is what counts here too. */
 static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     dataset_spec d = {.data_files = pipe_arg(s->json, "data_files")};
     return pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
-           load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
+           read_dataset(r, dataset_open(&d, err), limit, t, columns, err);
 }
 
 static bool load_disk(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
@@ -105,7 +118,7 @@ static bool load_disk(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_t
            pipe_arg_bool(s, s->json, "is_distiset", false, &d.is_distiset, err) &&
            pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
            pipe_arg_text(s, s->json, "split", NULL, &r->a, &d.split, err) &&
-           load_dataset(r, dataset_open_disk(&d, err), limit, t, columns, err);
+           read_dataset(r, dataset_open_disk(&d, err), limit, t, columns, err);
 }
 
 static bool load_step(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
@@ -128,7 +141,7 @@ bool pipe_load_rows(pipe_runner *r, const pipe_step *s, pipe_table *out, pipe_na
     if (pipe_is_source(s->kind) && !pipe_arg_int(s, s->json, "num_examples", 0, &most, err)) return false;
     uint64_t limit = most > 0 ? (uint64_t)most : 0;
     if (r->spec->limit && (!limit || r->spec->limit < limit)) limit = r->spec->limit;
-    const bool ok = given ? load_file(r, given, limit, out, columns, err) : load_step(r, s, limit, out, columns, err);
+    const bool ok = given ? load_given(r, given, limit, out, columns, err) : load_step(r, s, limit, out, columns, err);
     if (!ok) return gv_context(err, "step \"%s\"", s->name);
     fill(r, columns, out, digest);
     r->sum->rows_in += out->n;

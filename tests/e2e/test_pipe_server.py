@@ -7,7 +7,7 @@ import json
 import os
 import threading
 
-from support import DATA, main, read, refused, run, table
+from support import DATA, main, read, refused, run, table, write
 
 PIPES = os.path.join(DATA, "pipelines")
 KEY = "sk-a-key-that-must-not-be-written"
@@ -119,6 +119,44 @@ def a_client_of_vllm_gives_the_recorded_rows_and_lays_out_what_it_has_a_template
         assert request == "/v1/completions" and body["prompt"].startswith("<system>You are a fair judge") and body["max_tokens"] == 128, body
 
 
+def what_a_pipeline_asks_of_generation_is_in_the_request(_):
+    with serving("openai") as server:
+        body = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "min_tokens": 2, "stop_token_ids": [7, 8], "guided_regex": "x \"y\"", "seed": 3}
+        judge(server, "openai", "o.jsonl", "judge.llm.model=hash-llm", 'judge.llm.generation_kwargs.stop=["###", "\\n\\n"]',
+              "judge.llm.generation_kwargs.frequency_penalty=0.25", "judge.llm.generation_kwargs.extra_body=" + json.dumps(body))
+        got = server.requests[0][1]
+        want = {**body, "stop": ["###", "\n\n"], "frequency_penalty": 0.25, "temperature": 0, "max_tokens": 512, "model": "hash-llm"}
+        del want["seed"]  # nothing is drawn at temperature 0
+        assert {k: v for k, v in got.items() if k != "messages"} == want, got
+    with serving("client_vllm") as server:
+        judge(server, "client_vllm", "c.jsonl", 'judge.llm.generation_kwargs.logit_bias={"5": -1.5, "6": 2}')
+        assert server.requests[0][1]["logit_bias"] == {"5": -1.5, "6": 2}, server.requests[0][1]
+
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<judge>{% endif %}"
+
+
+def a_client_of_vllm_takes_the_layout_of_its_tokenizer(_):
+    os.makedirs("tokenizer")
+    named = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": TEMPLATE}]
+    for config in ({"chat_template": TEMPLATE, "bos_token": "<s>"}, {"chat_template": named}):
+        with open("tokenizer/tokenizer_config.json", "w", encoding="utf-8") as f:
+            json.dump(config, f)
+        with serving("client_vllm") as server:
+            done = judge(server, "client_vllm", "o.jsonl", "judge.llm.tokenizer=tokenizer", more=["--fresh"])
+            same_rows("o.jsonl", "client_vllm")
+            assert "chat template" not in done.err, done.err
+            assert {p for p, _ in server.requests} == {"/v1/completions"}
+            assert all(b["prompt"].startswith("<system>You are a fair judge") and b["prompt"].endswith("###Feedback: <judge>") for _, b in server.requests)
+    with serving("client_vllm") as server:
+        refused(judge(server, "client_vllm", "o.jsonl", want=1), 1, "o.jsonl.run belongs to a run with other settings", "llm.tokenizer")
+        write("tokenizer/tokenizer_config.json", b"{}")
+        done = judge(server, "client_vllm", "p.jsonl", "judge.llm.tokenizer=tokenizer")
+        assert "the server lays messages out" in done.err and "tokenizer/tokenizer_config.json has no chat_template" in done.err, done.err
+        assert {p for p, _ in server.requests} == {"/v1/chat/completions"}
+        assert "the server lays messages out" in read("p.jsonl.run.log").decode()
+
+
 def a_pipeline_of_a_gpu_is_pointed_at_a_server_by_its_model(_):
     with serving("no_raw") as server:
         args = ["run", os.path.join(PIPES, "files", "no_raw.yaml"), "--dataset", path("no_raw", "input.jsonl"), "--out", "o.jsonl"]
@@ -142,6 +180,8 @@ def a_pipeline_file_comes_from_a_url_and_errors_name_it(_):
 main([
     a_client_of_openai_gives_the_recorded_rows_and_keeps_its_key_to_itself,
     a_client_of_vllm_gives_the_recorded_rows_and_lays_out_what_it_has_a_template_for,
+    what_a_pipeline_asks_of_generation_is_in_the_request,
+    a_client_of_vllm_takes_the_layout_of_its_tokenizer,
     a_pipeline_of_a_gpu_is_pointed_at_a_server_by_its_model,
     a_pipeline_file_comes_from_a_url_and_errors_name_it,
 ])
