@@ -17,7 +17,8 @@ pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check
 
 bool cli_check_data(const pipeline_opts *o, const data_opts *d, gv_err *err) {
     return o->dataset.n || (!d->config && !d->split) ||
-           gv_fail(err, GV_USAGE, -1, "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME");
+           gv_fail(err, GV_USAGE, -1,
+                   "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME");
 }
 
 bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err) {

@@ -37,8 +37,10 @@ static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *
     *l = (pipe_llm){.kind = c->kind, .class_name = c->name};
     if (pipe_asks(llm, "use_offline_batch_generation")) return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `%s", s->name, offline);
     if (pipe_asks(llm, "chat_format"))
-        return pipe_refuse(s, "llm.chat_format", "write the layout as a template into llm.chat_template, or remove it for the model's own", err);
-    if (pipe_asks(llm, "use_magpie_template")) return pipe_refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
+        return pipe_refuse(s, "llm.chat_format", "write the layout as a template into llm.chat_template, or remove it for the model's own",
+                           err);
+    if (pipe_asks(llm, "use_magpie_template"))
+        return pipe_refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
     if (!pipe_arg_text(s, llm, c->kind == PIPE_LLAMACPP ? "model_path" : "model", "", a, &l->model, err) ||
         !pipe_arg_text(s, llm, "base_url", "", a, &l->base_url, err) ||
         !pipe_arg_text(s, llm, "chat_template", NULL, a, &l->chat_template, err) ||
@@ -120,7 +122,8 @@ static bool check_columns_arg(const pipe_step *s, gv_err *err) {
         return gv_fail(err, GV_USAGE, -1, "step \"%s\": output_columns has %zu names, columns %zu", s->name, json_size(names),
                        json_size(columns));
     if (s->kind == PIPE_EXPAND && (pipe_asks(s->json, "encoded") || pipe_asks(s->json, "split_statistics")))
-        return pipe_refuse(s, pipe_asks(s->json, "encoded") ? "encoded" : "split_statistics", "columns must hold lists; set it to false", err);
+        return pipe_refuse(s, pipe_asks(s->json, "encoded") ? "encoded" : "split_statistics", "columns must hold lists; set it to false",
+                           err);
     return true;
 }
 

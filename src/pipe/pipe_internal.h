@@ -44,7 +44,8 @@ bool pipe_refuse(const pipe_step *s, const char *what, const char *why, gv_err *
 bool pipe_tokenizer_template(const char *name, const char *revision, const volatile sig_atomic_t *stop, buf *out, gv_err *err) GV_MUST_USE;
 
 /* generation.c.  out->seed is what generation_kwargs may replace; strings and rules live in a. */
-bool pipe_read_generation(const pipe_step *s, const json_value *llm, const pipe_llm_class *c, arena *a, lm_sampling *out, gv_err *err) GV_MUST_USE;
+bool pipe_read_generation(const pipe_step *s, const json_value *llm, const pipe_llm_class *c, arena *a, lm_sampling *out,
+                          gv_err *err) GV_MUST_USE;
 bool pipe_read_structure(const pipe_step *s, const json_value *llm, judge_mode mode, bool *constrained, gv_err *err) GV_MUST_USE;
 
 /* As JSON; a number in its shortest form, so that YAML's 1.0e-05 and JSON's 1e-05 are the same. */

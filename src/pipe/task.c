@@ -394,7 +394,8 @@ static bool prepare(task *t, gv_err *err) {
     t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
     t->model_json = quoted(&r->a, sv_of(caps->model_name));
     t->metadata = t->s->n_after == 0;
-    for (size_t k = 0; k < t->s->n_after; k++) t->metadata = t->metadata || r->p->steps[t->s->after[k]].kind != PIPE_KEEP; /* which drops it */
+    for (size_t k = 0; k < t->s->n_after; k++)
+        t->metadata = t->metadata || r->p->steps[t->s->after[k]].kind != PIPE_KEEP; /* which drops it */
     t->answers = gv_try_calloc(n ? n : 1, sizeof *t->answers, "answers of a judging step", err);
     t->hashes = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->hashes, "hashes of a judging step", err);
     t->card = &r->judges[t->number];
