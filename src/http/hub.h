@@ -39,6 +39,8 @@ hub *hub_open(const hub_options *o, gv_err *err) GV_MUST_USE;
 void hub_close(hub *h);
 const char *hub_endpoint(const hub *h);
 const char *hub_cache(const hub *h);
+/* The token, if url is of the endpoint's origin; else NULL. */
+const char *hub_token_for(const hub *h, const char *url);
 bool hub_is_offline(const hub *h, hub_kind kind);
 
 /* A repository at a revision. */

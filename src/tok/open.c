@@ -147,8 +147,8 @@ static void set_template(tok *t, sv s) {
     buf_add_sv(&t->chat_template, s);
 }
 
-/* chat_template: a string, or a list of {name, template} of which "default" is taken. */
-static bool read_template(tok *t, const json_value *v, gv_err *err) {
+bool tok_config_template(const json_value *config, sv *out, gv_err *err) {
+    const json_value *v = json_get(config, "chat_template");
     sv s = is_kind(v, JSON_STRING) ? json_string(v) : (sv){"", 0};
     if (is_kind(v, JSON_ARRAY)) {
         for (json_iter it = json_each(v); json_next(&it);) {
@@ -158,7 +158,7 @@ static bool read_template(tok *t, const json_value *v, gv_err *err) {
     }
     if (s.n > TOK_MAX_TEMPLATE)
         return gv_fail(err, GV_LIMIT, -1, "chat_template has %zu bytes; at most %zu are read", s.n, TOK_MAX_TEMPLATE);
-    set_template(t, s);
+    *out = s;
     return true;
 }
 
@@ -167,7 +167,10 @@ static bool apply_config(tok *t, const json_value *config, gv_err *err) {
     if (!name_token(t, config, "bos_token", &t->bos, err) || !name_token(t, config, "eos_token", &t->eos, err)) return false;
     const json_value *add = json_get(config, "add_bos_token");
     if (is_kind(add, JSON_BOOL)) t->adds_bos = json_bool(add);
-    return read_template(t, json_get(config, "chat_template"), err);
+    sv template;
+    if (!tok_config_template(config, &template, err)) return false;
+    set_template(t, template);
+    return true;
 }
 
 static bool apply_generation_config(tok *t, const char *folder, gv_err *err) {

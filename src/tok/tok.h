@@ -9,6 +9,7 @@
 #define GAVEL_TOK_TOK_H
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "modelfile/tensors.h"
 
@@ -62,6 +63,9 @@ void tok_decode_text(const tok *t, const int32_t *id, size_t n, bool show_specia
  * its surface, one U+FFFD for each malformed byte of a run of byte tokens), bpe as tokenizers with special tokens shown. `gavel tokenize
  * --decode` prints this; its --hex prints tok_decode(show_special, at_start). */
 void tok_decode_reference(const tok *t, const int32_t *id, size_t n, buf *out);
+/* The chat template of a tokenizer_config.json: chat_template as a text, or of a list of {name, template} the one called "default"; empty without
+ * one.  A view into config.  GV_LIMIT over 1 MiB. */
+bool tok_config_template(const json_value *config, sv *out, gv_err *err) GV_MUST_USE;
 /* The raw bytes one token adds in the middle of a text (empty for control tokens); borrowed. */
 sv tok_token_bytes(const tok *t, int32_t id);
 
