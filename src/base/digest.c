@@ -11,37 +11,43 @@
 struct digest_job {
     digest_file *file;
     size_t n_files;
-    bool list; /* digest of the list, not of the one file */
+    bool list; /* digest of the list, not of the bytes */
     pthread_t thread;
     bool started, done; /* by the owner's knowledge: the thread runs; hex is there */
     atomic_bool stop;
     char hex[65];
 };
 
-static void hash_map(digest_job *j, const file_map *m, char hex[65]) {
-    sha256 h;
-    sha256_init(&h);
+static void add_map(digest_job *j, const file_map *m, sha256 *h) {
     for (size_t at = 0; at < m->n && !atomic_load_explicit(&j->stop, memory_order_relaxed); at += DIGEST_WINDOW) {
         const size_t n = m->n - at < DIGEST_WINDOW ? m->n - at : DIGEST_WINDOW;
-        sha256_add(&h, m->p + at, n);
+        sha256_add(h, m->p + at, n);
         file_map_drop(m, at, n);
     }
+}
+
+static void add_line(digest_job *j, const digest_file *f, sha256 *list) {
+    sha256 h;
+    char hex[65];
+    sha256_init(&h);
+    add_map(j, f->map, &h);
     sha256_hex(&h, hex);
+    sha256_add(list, hex, 64);
+    sha256_add(list, "  ", 2);
+    sha256_add(list, f->name, strlen(f->name));
+    sha256_add(list, "\n", 1);
 }
 
 static void hash_all(digest_job *j) {
-    sha256 list;
-    sha256_init(&list);
+    sha256 h;
+    sha256_init(&h);
     for (size_t i = 0; i < j->n_files; i++) {
-        char hex[65];
-        hash_map(j, j->file[i].map, j->list ? hex : j->hex);
-        if (!j->list) return;
-        sha256_add(&list, hex, 64);
-        sha256_add(&list, "  ", 2);
-        sha256_add(&list, j->file[i].name, strlen(j->file[i].name));
-        sha256_add(&list, "\n", 1);
+        if (j->list)
+            add_line(j, &j->file[i], &h);
+        else
+            add_map(j, j->file[i].map, &h);
     }
-    sha256_hex(&list, j->hex);
+    sha256_hex(&h, j->hex);
 }
 
 static void *thread_main(void *arg) {
@@ -69,6 +75,9 @@ digest_job *digest_start(const file_map *map) {
 }
 digest_job *digest_start_list(const digest_file *files, size_t n) {
     return start(files, n, true);
+}
+digest_job *digest_start_joined(const digest_file *files, size_t n) {
+    return start(files, n, false);
 }
 
 const char *digest_wait(digest_job *j) {

@@ -18,6 +18,8 @@ typedef struct digest_file {
     const file_map *map;
 } digest_file;
 digest_job *digest_start_list(const digest_file *files, size_t n);
+/* Of the files' bytes, one after the other, as if they were one file; names are not looked at. */
+digest_job *digest_start_joined(const digest_file *files, size_t n);
 /* Waits for the result: 64 hex digits, the job's. */
 const char *digest_wait(digest_job *j);
 /* Ends it, finished or not; NULL is fine. */

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LFS_POINTER "version https://git-lfs.github.com/spec/" /* no model or tokenizer begins like this */
+
 enum { WRITE_BUFFER = 1 << 16, READ_CHUNK = 1 << 16 };
 
 static file_id id_of(const struct stat *st) {
@@ -29,7 +31,7 @@ static file_id id_of(const struct stat *st) {
 
 bool file_map_open(file_map *m, const char *path, gv_err *err) {
     *m = (file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe would wait for a writer */
     if (fd < 0) return gv_fail_errno(err, "cannot open %s", path);
     struct stat st;
     bool ok = false;
@@ -45,6 +47,9 @@ bool file_map_open(file_map *m, const char *path, gv_err *err) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
             gv_fail_errno(err, "cannot map %s", path);
+        } else if (sv_starts((sv){(const char *)p, (size_t)st.st_size}, SV(LFS_POINTER))) {
+            munmap(p, (size_t)st.st_size);
+            gv_fail(err, GV_FORMAT, -1, "%s: a Git LFS pointer, not the file itself; `git lfs pull` fetches it", path);
         } else {
             *m = (file_map){p, (size_t)st.st_size, id_of(&st)};
             ok = true;
@@ -110,6 +115,42 @@ done:
 bool file_exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
+}
+
+char *file_absolute(const char *path) {
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    if (stat(path, &st) != 0) return NULL;
+    if (S_ISDIR(st.st_mode)) return realpath(path, NULL);
+    buf out = {0};
+    buf_add(&out, path, slash ? (size_t)(slash - path) + 1 : 0);
+    char *folder = realpath(out.n ? out.p : ".", NULL);
+    buf_clear(&out);
+    if (folder) buf_printf(&out, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, slash ? slash + 1 : path);
+    free(folder);
+    return out.p;
+}
+
+static bool five_digits(const char *p, uint32_t *out) {
+    *out = 0;
+    for (int i = 0; i < 5; i++) {
+        if (p[i] < '0' || p[i] > '9') return false;
+        *out = *out * 10 + (uint32_t)(p[i] - '0');
+    }
+    return true;
+}
+
+bool file_take_part(sv *name, uint32_t *part, uint32_t *parts) {
+    const size_t n = strlen("-00002-of-00003");
+    uint32_t i, count;
+    if (name->n <= n) return false;
+    const char *p = name->p + name->n - n;
+    if (p[0] != '-' || memcmp(p + 6, "-of-", 4) != 0 || !five_digits(p + 1, &i) || !five_digits(p + 10, &count)) return false;
+    if (i < 1 || i > count) return false;
+    name->n -= n;
+    *part = i;
+    *parts = count;
+    return true;
 }
 
 /* Is name BASE.tmp-DIGITS? */

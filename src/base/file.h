@@ -20,6 +20,7 @@ typedef struct file_map {
     file_id id;
 } file_map;
 
+/* GV_IO: no regular file; GV_FORMAT: a Git LFS pointer that stands for a file. */
 bool file_map_open(file_map *m, const char *path, gv_err *err) GV_MUST_USE;
 void file_map_close(file_map *m);
 /* Tells the kernel that the pages of [from, from+n) are not needed again; rounds inward to pages. */
@@ -28,6 +29,12 @@ void file_map_drop(const file_map *m, size_t from, size_t n);
 /* Appends the whole file to out; GV_LIMIT if it is larger than cap bytes. */
 bool file_read_all(const char *path, size_t cap, buf *out, gv_err *err) GV_MUST_USE;
 bool file_exists(const char *path);
+/* The path from the root, free of links but for the file itself, which keeps its name: in the Hub's cache a model is a link to a blob, and its parts are
+ * found by their names.  NULL if there is no such file; the caller's (free). */
+char *file_absolute(const char *path);
+/* NAME-00002-of-00003, five digits each, as files of one model are numbered: cuts *name to NAME and gives 2 and 3.  False, and nothing changed, if it
+ * does not end so or the number is not among 1 to the count. */
+bool file_take_part(sv *name, uint32_t *part, uint32_t *parts);
 
 /* Write to PATH.tmp-<pid>, then fsync, rename over PATH and fsync the folder.  A failed or abandoned write leaves PATH as it was.
  * Opening removes the temporary files that killed writers of PATH left. */

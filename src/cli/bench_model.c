@@ -66,7 +66,7 @@ static bool submit(model_job *j, uint64_t id, uint32_t number, int64_t n, int64_
     uint64_t state = (number + 1) * 0x9e3779b97f4a7c15u;
     for (int64_t i = 0; i < n; i++) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        prompt[i] = (int32_t)((state >> 33) % (uint64_t)tok_n_vocab(j->t));
+        prompt[i] = (int32_t)((state >> 33) % (uint64_t)tok_n_text(j->t));
     }
     engine_request q = {.id = id, .prompt = prompt, .n_prompt = (int32_t)n, .max_tokens = (int32_t)max_tokens, .ignore_eog = true};
     q.params = (sample_params){.top_p = 1, .repetition_penalty = 1};

@@ -49,6 +49,17 @@ lm_options cli_lm_options(const model_opts *o);
             "is",                                                                                                                          \
             NULL                                                                                                                           \
     }
+/* Which rows of a data set, for commands that read rows. */
+typedef struct data_opts {
+    const char *config, *split;
+} data_opts;
+#define CLI_OPTS_DATA(type, at)                                                                                                            \
+    {"config", 0, OPT_STRING, offsetof(type, at.config), "NAME", NULL, 0, 0, "Configuration of the data set (default: its default one)",   \
+     NULL},                                                                                                                                \
+    {                                                                                                                                      \
+        "split", 0, OPT_STRING, offsetof(type, at.split), "NAME[A:B]", NULL, 0, 0,                                                         \
+            "Split of the data set, or a slice: test, test[:10%], train[5:20]+test (default: the only one there is)", NULL                 \
+    }
 /* Engine options: a heading stands before the first that a command lists. */
 #define CLI_OPT_THREADS(type, at)                                                                                                          \
     { "threads", 't', OPT_INT, offsetof(type, at.threads), "N", NULL, 1, 1024, "Threads (default: all usable cores)", "Engine" }

@@ -97,14 +97,17 @@ static bool put_tokenizer(const tensors *m, buf *out, gv_err *err) {
     return true;
 }
 
-/* What it is, and for a folder the files. */
+/* What it is, and the files if there are several. */
 static void put_files(const tensors *m, buf *out) {
     if (!tensors_is_folder(m)) {
-        buf_printf(out, "%s: GGUF v%u, %zu tensors\n", tensors_path(m), gguf_version(tensors_keys(m)), tensors_count(m));
-        return;
+        buf_printf(out, "%s: GGUF v%u, %zu tensors", tensors_path(m), gguf_version(tensors_keys(m)), tensors_count(m));
+        if (tensors_n_files(m) > 1) buf_printf(out, " in %zu parts", tensors_n_files(m));
+        buf_add_char(out, '\n');
+        if (tensors_n_files(m) == 1) return;
+    } else {
+        buf_printf(out, "%s: folder of model_type %s, %zu tensors\n", tensors_path(m), tensors_hf_config(m)->model_type, tensors_count(m));
     }
-    buf_printf(out, "%s: folder of model_type %s, %zu tensors\n", tensors_path(m), tensors_hf_config(m)->model_type, tensors_count(m));
-    for (size_t i = 1; i < tensors_n_files(m); i++)
+    for (size_t i = tensors_is_folder(m); i < tensors_n_files(m); i++)
         buf_printf(out, "  %s %.1f MiB\n", str_show(sv_of(tensors_file_name(m, i))).text, (double)tensors_file_map(m, i)->n / 1048576);
 }
 

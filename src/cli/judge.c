@@ -3,7 +3,6 @@
 #include "cli/progress.h"
 #include "cli/talk.h"
 #include "cli/transfer.h"
-#include "data/dataset.h"
 #include "judge/warn.h"
 
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 typedef struct judge_opts {
     model_opts model;
+    data_opts data;
     opt_list rubric, map;
     const char *rubric_col, *mode, *prompt, *verdict, *out, *keep, *shard, *id_col, *preset, *order;
     int64_t limit, top_k, max_tokens, seed, samples;
@@ -71,6 +71,7 @@ static const opt_def options[] = {
     {"seed", 's', OPT_INT, AT(seed), "N", NULL, 0, 9e15, "Seed of the random generator, with the row's number (default: 0)", NULL},
     {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from the input's COLUMN",
      "Input and output"},
+    CLI_OPTS_DATA(judge_opts, data),
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows", NULL},
     {"shard", 0, OPT_STRING, AT(shard), "I/N", NULL, 0, 0, "Only rows whose number modulo N is I; ids stay global", NULL},
     {"id-col", 0, OPT_STRING, AT(id_col), "COLUMN", NULL, 0, 0, "Column with the row's id; duplicates are refused", NULL},
@@ -175,18 +176,6 @@ static void split_names(const char *text, arena *a, run_spec *spec) {
     spec->keep = names;
 }
 
-/* A folder or a data set of the Hub is opened once, its files fetched, and serves all passes of the run. */
-static bool open_data(const judge_opts *o, run_spec *spec, gv_err *err) {
-    transfer_view view;
-    if (!dataset_is_source(spec->input)) return true;
-    hub *h = strncmp(spec->input, "hf://", 5) ? NULL : hub_open(&(hub_options){.stop = &cli_signal}, err);
-    if (!h && !strncmp(spec->input, "hf://", 5)) return false;
-    transfer_init(&view, o->json, o->quiet, true, "downloaded");
-    spec->rows.data = dataset_open(&(dataset_spec){.path = spec->input, .hub = h, .show = transfer_show, .show_ctx = &view}, err);
-    hub_close(h);
-    return spec->rows.data != NULL;
-}
-
 /* Can the input be read and the output be written?  A run asks again; this is before a model is loaded, which may take a minute. */
 static bool check_files(const run_spec *spec, gv_err *err) {
     if (!rows_writer_check(spec->out, err)) return false;
@@ -227,7 +216,8 @@ static bool make_spec(const judge_opts *o, const char *input, rows_map *map, are
         if (!rows_map_add(map, o->map.v[i], err)) return false;
     spec->rows.map = map;
     if (o->keep) split_names(o->keep, a, spec);
-    return load_rubrics(o, a, spec, err) && open_data(o, spec, err) && check_files(spec, err);
+    return load_rubrics(o, a, spec, err) && /* opened once, for all passes of the run */
+           cli_open_dataset(input, &o->data, o->json, o->quiet, &spec->rows.data, err) && check_files(spec, err);
 }
 
 /* ---- the run ---- */
@@ -317,7 +307,7 @@ const opt_command command_judge = {
     .detail =
         "Reads rows (.jsonl, .json, .csv, .tsv, these also as .gz or .zst, .parquet, - for JSON lines on standard input, a folder, or a "
         "data set of the Hub as "
-        "hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]), asks the evaluator model about each, and writes "
+        "hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT], or --config and --split), asks the evaluator model about each, and writes "
         "the rows with five more columns: feedback, result (1 to 5, A or B, or null), status, message and model_name. Columns read: "
         "instruction, generation (in relative mode generations, a list of two) and, with --reference, reference.\n\n"
         "With several --rubric each row is judged by each, and the columns carry the rubric's name: honesty_feedback, honesty_result, ... "

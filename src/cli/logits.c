@@ -83,7 +83,6 @@ static bool compute(const logits_opts *o, const char *path, const char *input, p
     tensors *file = tensors_open(path, err);
     tok *t = file ? tok_from_tensors(file, err) : NULL;
     if (!t) {
-        gv_context(err, "%s", path);
         tensors_close(file);
         return false;
     }

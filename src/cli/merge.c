@@ -32,7 +32,7 @@ typedef struct view {
 
 static bool locate(void *ctx, const char *model, char **path, gv_err *err) {
     const view *v = ctx;
-    return cli_model_path(model, HUB_WEIGHTS, v->o->json, v->o->quiet, path, err);
+    return cli_find_model(model, HUB_FOLDER, v->o->json, v->o->quiet, path, err);
 }
 
 static bool show(void *ctx, const merge_progress *p) {

@@ -21,12 +21,15 @@ typedef struct pipeline_opts {
      "Set a parameter of a step, such as task.llm.generation_kwargs.temperature=0.7; VALUE is JSON, or text; objects are merged",          \
      "Pipeline"},                                                                                                                          \
     {                                                                                                                                      \
-        "dataset", 0, OPT_LIST, offsetof(type, at.dataset), "[STEP=]FILE", NULL, 0, 0,                                                     \
-            "Rows instead of what a loading step would load (.jsonl, .json, .csv, .tsv)", NULL                                             \
+        "dataset", 0, OPT_LIST, offsetof(type, at.dataset), "[STEP=]DATA", NULL, 0, 0,                                                     \
+            "Rows instead of what a loading step would load: a file, a folder, or hf://datasets/ORG/NAME", NULL                            \
     }
 
-/* The file with its parameters put in and checked; NULL, and the message said, on failure. */
+/* The file with its parameters put in and checked; NULL, and the message said, on failure.  From here on signals are polite. */
 pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check, int *code);
+
+/* --config and --split choose rows of --dataset only. */
+bool cli_check_data(const pipeline_opts *o, const data_opts *d, gv_err *err) GV_MUST_USE;
 
 /* pipe_run_spec.model_path: models of the Hub are fetched.  ctx: a pipeline_talk. */
 typedef struct pipeline_talk {

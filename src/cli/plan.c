@@ -8,6 +8,7 @@
 typedef struct plan_opts {
     pipeline_opts pipeline;
     model_opts model;
+    data_opts data;
     opt_list models;
     int64_t sample;
 } plan_opts;
@@ -16,6 +17,7 @@ typedef struct plan_opts {
 
 static const opt_def options[] = {
     CLI_OPTS_PIPELINE(plan_opts, pipeline),
+    CLI_OPTS_DATA(plan_opts, data),
     {"model", 'm', OPT_LIST, AT(models), "[STEP=]MODEL", NULL, 0, 0,
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
     {"sample", 0, OPT_INT, AT(sample), "N", NULL, 1, 100000, "Rows to judge for the estimate (default: 8)", "Estimate"},
@@ -69,19 +71,21 @@ static int run(int n_args, const char **args, const void *opts) {
     int code = EXIT_OK;
     buf text = {0};
     (void)n_args;
+    if (!cli_check_data(&o->pipeline, &o->data, &err)) return cli_fail(&err);
     pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
     if (!p) return code;
     pipe_summary all = {0}, few = {0};
     pipeline_talk talk = {false, true};
     pipe_run_spec spec = {.datasets = o->pipeline.dataset.v,
                           .n_datasets = o->pipeline.dataset.n,
+                          .config = o->data.config,
+                          .split = o->data.split,
                           .models = o->models.v,
                           .n_models = o->models.n,
                           .model_path = cli_pipeline_model,
                           .model_path_ctx = &talk,
                           .engine = cli_lm_options(&o->model),
                           .stop = &cli_signal};
-    cli_stop_politely();
     bool ok = pipe_survey(p, &spec, &all, &err);
     spec.limit = (uint64_t)o->sample;
     ok = ok && pipe_run(p, &spec, &few, &err);

@@ -5,7 +5,12 @@
 #include "cli/talk.h"
 #include "cli/transfer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { QUESTIONS = 3 /* times that a question is put */ };
 
 typedef struct pull_opts {
     const char *repo_type;
@@ -44,9 +49,66 @@ typedef struct pull_job {
     const char *main;
 } pull_job;
 
+/* Which of them a line means: a number of the list, or the name of just one. */
+static bool understand(sv answer, const hub_choice *c, size_t n, size_t *which) {
+    size_t matches = 0;
+    char text[32] = {0}, *end;
+    if (answer.n == 0 || answer.n >= sizeof text) return false;
+    memcpy(text, answer.p, answer.n);
+    const unsigned long number = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == 0 && number >= 1 && number <= n) {
+        *which = number - 1;
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].quant.n != answer.n || strncasecmp(c[i].quant.p, text, answer.n) != 0) continue;
+        *which = i;
+        matches++;
+    }
+    return matches == 1;
+}
+
+/* On a terminal the user chooses; an empty line or the end of the input chooses nothing. */
+static bool ask(void *ctx, const hub_repo *repo, const hub_choice *c, size_t n, size_t *which) {
+    (void)ctx;
+    buf text = {0};
+    buf_printf(&text, "%s has several quantisations:\n", repo->id);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&text, "%4zu  ", i + 1);
+        transfer_put_size(c[i].bytes, &text);
+        buf_add_str(&text, "  ");
+        str_escape(sv_of(c[i].path), SIZE_MAX, &text);
+        buf_add_char(&text, '\n');
+    }
+    for (int i = 0; i < QUESTIONS; i++) {
+        char line[64];
+        buf_printf(&text, "Which one (1 to %zu, or a name such as ", n);
+        str_escape(c[n / 2].quant, 40, &text);
+        buf_add_str(&text, ")? ");
+        talk_ask(buf_view(&text));
+        buf_clear(&text);
+        if (!fgets(line, sizeof line, stdin)) {
+            talk_line(SV(""));
+            break;
+        }
+        sv answer = sv_of(line);
+        while (answer.n && strchr(" \t\r\n", answer.p[answer.n - 1])) answer.n--;
+        while (answer.n && strchr(" \t", answer.p[0])) answer = sv_sub(answer, 1, answer.n);
+        if (answer.n == 0) break;
+        if (understand(answer, c, n, which)) {
+            buf_fini(&text);
+            return true;
+        }
+    }
+    buf_fini(&text);
+    return false;
+}
+
 static bool choose(pull_job *j, gv_err *err) {
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && !j->o->json && !j->o->quiet;
+    const hub_chooser chooser = {ask, NULL};
     if (j->repo.kind == HUB_MODEL && j->o->include.n == 0)
-        return hub_pick_model(&j->repo, &j->list, HUB_WEIGHTS, &j->chosen, &j->n, &j->main, err);
+        return hub_pick_model(&j->repo, &j->list, HUB_WEIGHTS, terminal ? &chooser : NULL, &j->chosen, &j->n, &j->main, err);
     if (j->repo.quant[0]) return gv_fail(err, GV_USAGE, -1, "--include and a quantisation (:%s) exclude each other", j->repo.quant);
     return hub_pick_globs(&j->repo, &j->list, j->o->include.v, j->o->include.n, &j->chosen, &j->n, err);
 }
@@ -88,6 +150,7 @@ static int pull(pull_job *j, gv_err *err) {
     transfer_view view;
     if (!hub_ls(j->h, &j->repo, NULL, &j->list, err) || !choose(j, err)) return cli_fail(err);
     if (j->o->dry_run) return tell_plan(j) ? EXIT_OK : EXIT_FAILED;
+    cli_stop_politely();
     transfer_init(&view, j->o->json, j->o->quiet, false, "downloaded");
     const bool ok = hub_fetch(j->h, &j->repo, &j->list, j->chosen, j->n, transfer_show, &view, &folder, err);
     talk_clear_bar();
@@ -107,7 +170,6 @@ static int run(int n_args, const char **args, const void *opts) {
     if (o->json && o->quiet) gv_fail(&err, GV_USAGE, -1, "--json and --quiet exclude each other");
     const hub_kind kind = strcmp(o->repo_type, "dataset") == 0 ? HUB_DATASET : HUB_MODEL;
     if (err.code || !hub_repo_parse(kind, args[0], &j.repo, &err)) return cli_fail(&err);
-    cli_stop_politely();
     j.h = hub_open(&(hub_options){.parallel = o->parallel, .retries = o->retries ? o->retries : -1, .stop = &cli_signal}, &err);
     const int code = j.h ? pull(&j, &err) : cli_fail(&err);
     free(j.chosen);
@@ -124,7 +186,8 @@ const opt_command command_pull = {
         "Files go into the cache of the Python client (HF_HOME, HF_HUB_CACHE), checked by size and digest; what it has already is not "
         "downloaded again, and an interrupted download continues. Prints the file or folder to give to --model.\n\n"
         "Of a model only what gavel opens is taken: safetensors with configuration and tokenizer, or one GGUF file; if there are several "
-        "quantisations, QUANT says which. HF_ENDPOINT names another Hub, HF_TOKEN a token for gated and private repositories, "
+        "quantisations, QUANT says which, or you are asked on a terminal. HF_ENDPOINT names another Hub, HF_TOKEN a token for gated and "
+        "private repositories, "
         "HF_HUB_OFFLINE=1 uses the cache alone.",
     .example =
         "gavel pull prometheus-eval/prometheus-7b-v2.0\ngavel pull ORG/NAME-GGUF:Q4_K_M\ngavel pull ORG/DATA --repo-type dataset --dry-run",

@@ -11,6 +11,7 @@
 
 typedef struct render_opts {
     model_opts model;
+    data_opts data;
     opt_list map;
     const char *rubric, *rubric_col, *mode, *prompt, *template;
     int64_t row;
@@ -35,6 +36,7 @@ static const opt_def options[] = {
     {"prompt", 'p', OPT_CHOICE, AT(prompt), "STYLE", "distilabel|prometheus-eval|paper|raw", 0, 0,
      "Prompt style; raw: column prompt is the whole user message (default: distilabel)", NULL},
     {"map", 0, OPT_LIST, AT(map), "NAME=COLUMN,...", NULL, 0, 0, "Read NAME (instruction, generation, ...) from the input's COLUMN", NULL},
+    CLI_OPTS_DATA(render_opts, data),
     {"row", 0, OPT_INT, AT(row), "K", NULL, 0, 9e15, "Only row number K, from 0", NULL},
     CLI_OPT_MODEL(render_opts, model,
                   "Lay out as this model's chat template says: a GGUF, tokenizer.json or folder with them, or ORG/NAME of the Hub "
@@ -184,7 +186,8 @@ static bool render_messages(void *ctx, const row *in, buf *out, gv_err *err) {
 }
 
 static tmpl *open_template(const render_opts *o, gv_err *err) {
-    if (o->rubric || o->rubric_col || o->reference || o->map.n || o->model.model || o->model.chat_template) {
+    if (o->rubric || o->rubric_col || o->reference || o->map.n || o->model.model || o->model.chat_template || o->data.config ||
+        o->data.split) {
         gv_fail(err, GV_USAGE, -1, "--template renders messages; it goes with no option but --row");
         return NULL;
     }
@@ -226,8 +229,10 @@ static int run_prompts(const render_opts *o, const char *input) {
     render_ctx c = {0};
     arena_init(&a);
     arena_init(&c.a);
-    const int code =
-        prepare(o, &c, &rub, &map, &a, &err) ? lines_run(input, &(rows_options){.map = &map}, only_row(o), render_row, &c) : cli_fail(&err);
+    rows_options rows = {.map = &map};
+    const bool ok = prepare(o, &c, &rub, &map, &a, &err) && cli_open_dataset(input, &o->data, false, false, &rows.data, &err);
+    const int code = ok ? lines_run(input, &rows, only_row(o), render_row, &c) : cli_fail(&err);
+    dataset_close(rows.data);
     layout_free(c.chat);
     tok_free(c.t);
     rows_map_fini(&map);
@@ -249,7 +254,8 @@ const opt_command command_render = {
     .args = "[INPUT]",
     .summary = "Print the exact prompts of rows",
     .detail =
-        "Prints one JSON line a row: {\"row\",\"system\",\"user\",\"prompt\"}. Without --model the prompt has the style's own chat "
+        "Prints one JSON line a row of INPUT, which is what gavel judge reads: {\"row\",\"system\",\"user\",\"prompt\"}. Without --model "
+        "the prompt has the style's own chat "
         "layout. A line that cannot be read gives {\"row\",\"status\",\"message\"}.\n\n"
         "With --template it renders a chat template: each input line holds {\"messages\",\"add_generation_prompt\"} and the template's "
         "variables (bos_token, eos_token, date_string, ...), each output line {\"text\"} or {\"error\": [type, message]} as Python would "

@@ -9,6 +9,7 @@
 typedef struct run_opts {
     pipeline_opts pipeline;
     model_opts model;
+    data_opts data;
     opt_list models;
     const char *out, *repo_id;
     int64_t limit;
@@ -19,6 +20,7 @@ typedef struct run_opts {
 
 static const opt_def options[] = {
     CLI_OPTS_PIPELINE(run_opts, pipeline),
+    CLI_OPTS_DATA(run_opts, data),
     {"model", 'm', OPT_LIST, AT(models), "[STEP=]MODEL", NULL, 0, 0,
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows of each loading step", "Input and output"},
@@ -79,6 +81,8 @@ static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
     progress_init(&view, o->json, o->quiet);
     const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v,
                                 .n_datasets = o->pipeline.dataset.n,
+                                .config = o->data.config,
+                                .split = o->data.split,
                                 .models = o->models.v,
                                 .n_models = o->models.n,
                                 .model_path = cli_pipeline_model,
@@ -94,7 +98,6 @@ static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
                                 .stop = &cli_signal,
                                 .progress = progress_show,
                                 .progress_ctx = &view};
-    cli_stop_politely();
     const bool ok = pipe_run(p, &spec, &sum, &err);
     talk_clear_bar();
     int code = sum.failed ? EXIT_NO_VERDICT : EXIT_OK;
@@ -128,6 +131,7 @@ static int run(int n_args, const char **args, const void *opts) {
     if (o->repo_id && out_of(o) && pipe_is_file(out_of(o)))
         gv_fail(&err, GV_USAGE, -1, "--repo-id pushes a Distiset, and %s would be a file; give a folder with --out", out_of(o));
     if (err.code != GV_OK) return cli_fail(&err);
+    if (!cli_check_data(&o->pipeline, &o->data, &err)) return cli_fail(&err);
     pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
     if (!p) return code;
     run_push push = {.make_private = o->make_private, .json = o->json, .quiet = o->quiet, .err = GV_ERR_INIT};
@@ -151,8 +155,10 @@ const opt_command command_run = {
         "LoadDataFromHub, LoadDataFromDicts, LoadDataFromFileSystem, LoadDataFromDisk, PrometheusEval, KeepColumns, GroupColumns, "
         "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
         "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
-        "--param STEP.llm.model=FILE names. OpenAILLM and ClientvLLM ask their server. PIPELINE is a file, an http or https address, or "
-        "hf://datasets/ORG/NAME[@REV]/FILE.\n\n"
+        "--param STEP.llm.model=FILE names. OpenAILLM and ClientvLLM ask their server. PIPELINE is a file, a URL (https://HOST/PATH, also "
+        "http), "
+        "or hf://datasets/ORG/NAME[@REV]/FILE; only the Hub's own host (HF_ENDPOINT) gets its token (HF_TOKEN), for private "
+        "repositories.\n\n"
         "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
         "or models "
         "are refused with the difference named.\n\n"
@@ -165,6 +171,8 @@ const opt_command command_run = {
     .example =
         "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --out verdicts.jsonl\n"
         "gavel run pipeline.yaml --model prometheus.gguf --param task.llm.generation_kwargs.max_new_tokens=1024 --out verdicts.jsonl\n"
+        "gavel run https://huggingface.co/datasets/ORG/NAME/raw/main/pipeline.yaml --model prometheus.gguf --out verdicts.jsonl\n"
+        "gavel run pipeline.yaml --model prometheus.gguf --dataset hf://datasets/ORG/NAME --split 'test[:10%]' --out verdicts.jsonl\n"
         "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --dry-run\n"
         "gavel run pipeline.yaml --model prometheus.gguf --repo-id ORG/judged --private",
     .opts = options,

@@ -27,6 +27,12 @@ void talk_line(sv text) {
     fprintf(stderr, SV_FMT "\n", SV_ARG(text));
 }
 
+void talk_ask(sv text) {
+    talk_clear_bar();
+    fprintf(stderr, SV_FMT, SV_ARG(text));
+    fflush(stderr);
+}
+
 void talk_say(const char *event, const char *fmt, ...) {
     gv_err text = GV_ERR_INIT; /* for its rules: bounded, valid UTF-8, no control characters */
     va_list ap;

@@ -12,6 +12,8 @@ void talk_in_json(void);
 void talk_say(const char *event, const char *fmt, ...) GV_PRINTF(2, 3);
 /* One line as it is: a line of progress, a JSON object. */
 void talk_line(sv text);
+/* The same without an end of line: an answer follows. */
+void talk_ask(sv text);
 /* Shows text as the terminal's last line in place of what stood there; it goes away before anything else is said. */
 void talk_bar(sv text);
 void talk_clear_bar(void);

@@ -107,7 +107,7 @@ void transfer_show(void *view, const hub_progress *p) {
     }
 }
 
-bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
+bool cli_find_model(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
     *path = model ? gv_xstrdup(model) : NULL;
     if (!model || !hub_is_ref(model)) return true;
     free(*path);
@@ -118,7 +118,28 @@ bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, cha
     const bool ok = h && hub_model_path(h, model, need, transfer_show, &view, path, err);
     talk_clear_bar();
     hub_close(h);
-    return ok || gv_context(err, "--model %s", model);
+    return ok;
+}
+
+bool cli_model_path(const char *model, hub_need need, bool json, bool quiet, char **path, gv_err *err) {
+    return cli_find_model(model, need, json, quiet, path, err) || gv_context(err, "--model %s", model);
+}
+
+bool cli_open_dataset(const char *input, const data_opts *o, bool json, bool quiet, dataset **out, gv_err *err) {
+    const bool chosen = o->config || o->split, url = strncmp(input, "hf://", 5) == 0;
+    transfer_view view;
+    *out = NULL;
+    if (chosen && strcmp(input, "-") == 0)
+        return gv_fail(err, GV_USAGE, -1, "--config and --split choose from a data set, not from standard input");
+    if (!chosen && !dataset_is_source(input)) return true;
+    hub *h = url ? hub_open(&(hub_options){.stop = &cli_signal}, err) : NULL;
+    if (!h && url) return false;
+    transfer_init(&view, json, quiet, true, "downloaded");
+    const dataset_spec spec = {.path = input, .config = o->config, .split = o->split, .hub = h, .show = transfer_show, .show_ctx = &view};
+    *out = dataset_open(&spec, err);
+    talk_clear_bar();
+    hub_close(h);
+    return *out != NULL;
 }
 
 static void tell_pushed(const hub *h, const hub_repo *repo, const hub_push_result *r) {

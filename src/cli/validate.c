@@ -8,11 +8,18 @@
 
 pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check, int *code) {
     gv_err err = GV_ERR_INIT;
-    pipeline *p = pipe_load(path, o->param.v, o->param.n, &err);
+    cli_stop_politely();
+    pipeline *p = pipe_load(path, o->param.v, o->param.n, &cli_signal, &err);
     if (p && (!check || pipe_check(p, o->dataset.n > 0, &err))) return p;
     *code = cli_fail(&err);
     pipe_free(p);
     return NULL;
+}
+
+bool cli_check_data(const pipeline_opts *o, const data_opts *d, gv_err *err) {
+    return o->dataset.n || (!d->config && !d->split) ||
+           gv_fail(err, GV_USAGE, -1,
+                   "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME");
 }
 
 bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err) {

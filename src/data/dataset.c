@@ -150,6 +150,10 @@ static bool parse_hub(opening *o, const char *path, hub_repo *repo, gv_err *err)
     if (colon) {
         const char *slash = strchr(colon + 1, '/');
         const size_t config = slash ? (size_t)(slash - colon) - 1 : strlen(colon + 1);
+        if ((config && o->spec->config) || (slash && slash[1] && o->spec->split))
+            return gv_fail(err, GV_USAGE, -1, "%s: the %s is given twice, the other is \"%s\"", path,
+                           config && o->spec->config ? "configuration" : "split",
+                           str_show(sv_of(config && o->spec->config ? o->spec->config : o->spec->split)).text);
         if (config) o->config = arena_dup(&o->d->a, colon + 1, config);
         if (slash && slash[1]) o->split = arena_dup(&o->d->a, slash + 1, strlen(slash + 1));
     }

@@ -5,7 +5,9 @@
  * a run reaches the last token. */
 #include "engine/engine_internal.h"
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +21,9 @@ struct engine {
     engine_options o;
     kv_pool *kv;
     forward *fwd;
-    bool *padding;      /* [n_vocab] ids never sampled */
+    bool *padding; /* [n_vocab] ids never sampled */
+    int32_t *ends; /* [n_ends] ids that end a turn */
+    int n_ends;
     sampler **samplers; /* one a thread */
     seq *queue_head;    /* waiting, oldest first */
     seq **running;      /* [max_batch], oldest first */
@@ -57,7 +61,7 @@ size_t engine_bytes(const model *m, const engine_options *o, int n_threads) {
 }
 
 size_t engine_request_bytes(int64_t n_tokens) {
-    return sizeof(seq) + (size_t)n_tokens * sizeof(int32_t) + (size_t)pages_for(n_tokens) * sizeof(kv_page);
+    return sizeof(seq) + sizeof(seq_rules) + (size_t)n_tokens * sizeof(int32_t) + (size_t)pages_for(n_tokens) * sizeof(kv_page);
 }
 
 engine *engine_new(const model *m, const tok *t, pool *threads, const engine_options *o, gv_err *err) {
@@ -65,10 +69,14 @@ engine *engine_new(const model *m, const tok *t, pool *threads, const engine_opt
     engine *e = gv_xcalloc(1, sizeof *e);
     *e = (engine){.m = m, .t = t, .threads = threads, .o = *o};
     const size_t batch = (size_t)o->max_batch;
-    if (tok_n_vocab(t) > s->n_vocab) {
-        gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the model's output %d rows", tok_n_vocab(t), s->n_vocab);
+    if (tok_n_text(t) > s->n_vocab) {
+        gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the model's output %d rows: \"%s\" has none", tok_n_vocab(t), s->n_vocab,
+                str_show(tok_piece(t, s->n_vocab)).text);
         goto fail;
     }
+    if (tok_n_vocab(t) > s->n_vocab)
+        log_msg(LOG_WARN, "the model has no row for the last %d tokens of its tokenizer, from \"%s\" on; a prompt with one is refused",
+                tok_n_vocab(t) - s->n_vocab, str_show(tok_piece(t, s->n_vocab)).text);
     if (o->max_batch < 1 || o->step_tokens < o->max_batch || o->max_ctx > m->n_pos || o->n_pages < pages_for(o->max_ctx)) {
         gv_fail(err, GV_LIMIT, -1, "engine: batch %d, %d tokens a step, context %lld and %d pages do not fit together", o->max_batch,
                 o->step_tokens, (long long)o->max_ctx, o->n_pages);
@@ -82,6 +90,10 @@ engine *engine_new(const model *m, const tok *t, pool *threads, const engine_opt
     forward_watch(e->fwd, o->on_inputs, o->on_inputs_ctx);
     e->padding = gv_xcalloc((size_t)s->n_vocab, sizeof *e->padding);
     for (int i = 0; i < s->n_vocab; i++) e->padding[i] = i >= tok_n_vocab(t) || tok_is_padding(t, i);
+    for (int i = 0; i < tok_n_vocab(t); i++) e->n_ends += tok_is_eog(t, i);
+    e->ends = gv_xcalloc((size_t)e->n_ends + 1, sizeof *e->ends);
+    for (int i = 0, n = 0; i < tok_n_vocab(t); i++)
+        if (tok_is_eog(t, i)) e->ends[n++] = i;
     e->samplers = gv_xcalloc((size_t)pool_threads(threads), sizeof *e->samplers);
     for (int i = 0; i < pool_threads(threads); i++) e->samplers[i] = sampler_new(s->n_vocab, e->padding, o->kern);
     e->running = gv_xcalloc(batch, sizeof *e->running);
@@ -99,6 +111,7 @@ static void free_seqs(seq *s) {
         seq *next = s->next;
         free(s->tokens);
         free(s->pages);
+        free(s->rules);
         free(s);
         s = next;
     }
@@ -119,6 +132,7 @@ void engine_free(engine *e) {
     for (int i = 0; e->samplers && i < pool_threads(e->threads); i++) sampler_free(e->samplers[i]);
     free(e->samplers);
     free(e->padding);
+    free(e->ends);
     free(e->running);
     free(e->runs);
     free(e->run_seq);
@@ -168,6 +182,15 @@ static const trigger_rests *find_rests(engine *e, const char *trigger) {
     return r;
 }
 
+static seq_rules *copy_rules(const engine *e, const sample_rules *r) {
+    const size_t n = (size_t)(r->n_stop_ids + e->n_ends);
+    seq_rules *out = gv_xcalloc(1, sizeof *out + n * sizeof *out->barred);
+    out->r = *r;
+    for (int i = 0; i < r->n_stop_ids; i++) out->barred[out->n_barred++] = r->stop_id[i];
+    for (int i = 0; i < e->n_ends; i++) out->barred[out->n_barred++] = e->ends[i];
+    return out;
+}
+
 static void submit(engine *e, const engine_request *r) {
     seq *s = gv_xcalloc(1, sizeof *s);
     s->id = r->id;
@@ -177,6 +200,12 @@ static void submit(engine *e, const engine_request *r) {
     if (r->ending) {
         s->ending = *r->ending;
         s->rests = find_rests(e, r->ending->trigger);
+    }
+    if (r->rules) {
+        s->rules = copy_rules(e, r->rules);
+        s->params.bias = s->rules->r.bias;
+        s->params.n_bias = s->rules->r.n_biases;
+        s->result.rules = &s->rules->r;
     }
     s->want_logprobs = r->want_choice_logprobs;
     s->ignore_eog = r->ignore_eog;

@@ -31,6 +31,7 @@ typedef struct engine_request {
     sample_params params;
     int32_t max_tokens;          /* >= 1, ending included */
     const engine_ending *ending; /* copied; NULL = none */
+    const sample_rules *rules;   /* copied; NULL = none.  With an ending its stop texts play no part, and a stop_id is an end of turn */
     bool want_choice_logprobs;
     bool ignore_eog; /* measurements: always max_tokens tokens */
 } engine_request;
@@ -41,13 +42,14 @@ typedef struct engine_result {
     uint64_t id;
     engine_finish finish;
     char message[256];     /* for TOO_LONG and ERROR */
-    const int32_t *tokens; /* generated, without the end-of-turn token */
+    const int32_t *tokens; /* generated, without the end-of-turn token or the stop_id; with the tokens of a stop text */
     int32_t n_tokens, n_prompt, n_cached;
     int choice; /* -1 without an ending */
     bool forced;
     double choice_logprob[16];
     int64_t wait_us, prefill_us, decode_us;
-} engine_result; /* tokens live until the next engine_step */
+    const sample_rules *rules; /* of the request */
+} engine_result;               /* tokens and rules live until the next engine_step */
 
 typedef struct engine_options {
     const kern_ops *kern;

@@ -20,6 +20,13 @@ typedef struct trigger_rests {
     int32_t id[32][32];
 } trigger_rests;
 
+/* A request's rules, and what is barred before its least number of tokens: its stop ids and the model's ends of turn. */
+typedef struct seq_rules {
+    sample_rules r;
+    int n_barred;
+    int32_t barred[]; /* [n_barred] */
+} seq_rules;
+
 /* One request on its way.  tokens = prompt then output; the first n_done of them have K and V in pages. */
 typedef struct seq {
     struct seq *next;   /* in the queue, oldest first */
@@ -36,6 +43,7 @@ typedef struct seq {
     bool has_ending, want_logprobs, ignore_eog;
     engine_ending ending;
     const trigger_rests *rests; /* of the ending's trigger; the engine's */
+    seq_rules *rules;           /* NULL: none */
     seq_phase phase;
     bool use_bare;
     char tail[64]; /* last bytes of the output text, where the trigger may be under way */

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,10 +85,12 @@ static void mark(sampler *s, const int32_t *ids, int n, bool counted) {
     }
 }
 
-/* Copies logits to s->logit with penalties applied (vLLM: repetition over prompt and output, the others over the output). */
+/* Copies logits to s->logit with biases and penalties applied (vLLM: repetition over prompt and output, the others over the output). */
 static void penalise(sampler *s, const float *logits, const sample_params *p, const int32_t *prompt, int n_prompt, const int32_t *output,
                      int n_output) {
     memcpy(s->logit, logits, (size_t)s->n_vocab * sizeof *s->logit);
+    for (int i = 0; i < p->n_bias; i++)
+        if (is_id(s, p->bias[i].id)) s->logit[p->bias[i].id] += p->bias[i].bias;
     if (p->repetition_penalty == 1 && p->presence_penalty == 0 && p->frequency_penalty == 0) return;
     if (++s->call == 0) { /* the stamp counter wrapped: forget all marks */
         memset(s->stamp, 0, (size_t)s->n_vocab * sizeof *s->stamp);
@@ -179,14 +182,21 @@ static bool finite_logits(const sampler *s, const float *logits) {
     return finite;
 }
 
+/* Out of reach of every finite logit, and finite itself. */
+static void bar(sampler *s, const sample_params *p) {
+    for (int i = 0; i < p->n_barred; i++)
+        if (is_id(s, p->barred[i])) s->logit[p->barred[i]] = -FLT_MAX;
+}
+
 bool sample_token(sampler *s, const float *logits, const sample_params *p, const int32_t *prompt, int n_prompt, const int32_t *output,
                   int n_output, int32_t *id) {
     float max;
     if (!finite_logits(s, logits)) return false;
     penalise(s, logits, p, prompt, n_prompt, output, n_output);
-    if (p->temperature == 0) return best_token(s, id, &max);
     const float temperature = (float)p->temperature;
-    for (int i = 0; i < s->n_vocab; i++) s->logit[i] /= temperature;
+    for (int i = 0; p->temperature > 0 && i < s->n_vocab; i++) s->logit[i] /= temperature;
+    bar(s, p);
+    if (p->temperature == 0) return best_token(s, id, &max);
     if (!best_token(s, id, &max)) return false;
     const int n = cut_candidates(s, p, rank_candidates(s, max), max);
     double total = 0, sum = 0;

@@ -1,11 +1,12 @@
 /* Choosing a token from logits: penalties, temperature, top-k, top-p, min-p as vLLM defines them, and a counter-based generator, so that
  * a choice depends on nothing but the logits, the sequence's own tokens and (seed, row, sample, attempt, position).
  *
- * Order (canonical-1): repetition, frequency, presence penalty; division by temperature; top-k; top-p; min-p; one uniform number.
+ * Order (canonical-1): bias; repetition, frequency, presence penalty; division by temperature; top-k; top-p; min-p; one uniform number.
  * Candidates are ranked by (logit descending, id ascending); sums are f64 in that order; a candidate's weight is kern_expf(l - max). */
 #ifndef GAVEL_ENGINE_SAMPLE_H
 #define GAVEL_ENGINE_SAMPLE_H
 
+#include "engine/rules.h"
 #include "kern/kern.h"
 
 typedef struct sample_params {
@@ -15,6 +16,10 @@ typedef struct sample_params {
     double repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t seed, row;
     uint32_t sample, attempt;
+    const sample_bias *bias; /* [n_bias]; ids outside the vocabulary are passed over */
+    int n_bias;
+    const int32_t *barred; /* [n_barred] ids that sample_token does not choose now */
+    int n_barred;
 } sample_params;
 
 typedef struct sampler sampler;

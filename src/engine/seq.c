@@ -123,18 +123,47 @@ static void choose(seq *s, sampler *smp, const float *logits) {
     seq_end(s, ENGINE_STOP, NULL);
 }
 
+/* Does the last token complete a stop text?  What stands before it matters for less than a stop's length. */
+static bool stop_seen(const seq *s, const tok *t) {
+    char joint[2 * RULES_MAX_STOP_BYTES];
+    const sample_rules *r = &s->rules->r;
+    const sv bytes = tok_token_bytes(t, s->tokens[s->n_tokens - 1]), head = sv_sub(bytes, 0, RULES_MAX_STOP_BYTES - 1);
+    size_t room = RULES_MAX_STOP_BYTES, end;
+    for (int32_t i = s->n_tokens - 2; i >= s->n_prompt && room > 0; i--) {
+        const sv before = tok_token_bytes(t, s->tokens[i]);
+        const size_t n = before.n < room ? before.n : room;
+        if (n) memcpy(joint + room - n, before.p + before.n - n, n);
+        room -= n;
+    }
+    const size_t n_before = RULES_MAX_STOP_BYTES - room;
+    if (head.n) memcpy(joint + RULES_MAX_STOP_BYTES, head.p, head.n);
+    return rules_find_stop(r, (sv){joint + room, n_before + head.n}, n_before, &end) != SIZE_MAX ||
+           rules_find_stop(r, bytes, 0, &end) != SIZE_MAX;
+}
+
+static bool is_stop_id(const seq *s, int32_t id) {
+    for (int i = 0; s->rules && i < s->rules->r.n_stop_ids; i++)
+        if (s->rules->r.stop_id[i] == id) return true;
+    return false;
+}
+
 void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits) {
     if (s->phase == SEQ_CHOICE) {
         choose(s, smp, logits);
         return;
     }
     int32_t id = 0;
+    if (s->rules) {
+        const bool early = s->n_tokens - s->n_prompt < s->rules->r.min_tokens;
+        s->params.barred = s->rules->barred;
+        s->params.n_barred = early ? s->rules->n_barred : 0;
+    }
     if (!sample_token(smp, logits, &s->params, s->tokens, s->n_prompt, s->tokens + s->n_prompt, s->n_tokens - s->n_prompt, &id)) {
         seq_end(s, ENGINE_ERROR, "a logit is not finite");
         return;
     }
     const int32_t reserve = s->has_ending ? seq_ending_tokens(&s->ending) : 0;
-    if (tok_is_eog(t, id) && !s->ignore_eog) {
+    if ((tok_is_eog(t, id) || is_stop_id(s, id)) && !s->ignore_eog) {
         if (s->has_ending)
             force_ending(s);
         else
@@ -148,6 +177,8 @@ void seq_advance(seq *s, sampler *smp, const tok *t, const float *logits) {
     append(s, id);
     if (s->has_ending)
         watch_trigger(s, t);
+    else if (s->rules && s->n_tokens - s->n_prompt >= s->rules->r.min_tokens && stop_seen(s, t))
+        seq_end(s, ENGINE_STOP, NULL);
     else if (s->n_tokens == s->limit)
         seq_end(s, ENGINE_LENGTH, NULL);
 }

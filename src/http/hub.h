@@ -39,6 +39,8 @@ hub *hub_open(const hub_options *o, gv_err *err) GV_MUST_USE;
 void hub_close(hub *h);
 const char *hub_endpoint(const hub *h);
 const char *hub_cache(const hub *h);
+/* The token, if url is of the endpoint's origin; else NULL. */
+const char *hub_token_for(const hub *h, const char *url);
 bool hub_is_offline(const hub *h, hub_kind kind);
 
 /* A repository at a revision. */
@@ -119,11 +121,24 @@ void hub_parquet_fini(hub_parquet *p);
 bool hub_parquet_export(hub *h, const hub_repo *repo, hub_parquet *out, bool *found, gv_err *err) GV_MUST_USE;
 
 /* Which files a command needs of a model repository. */
-typedef enum hub_need { HUB_WEIGHTS, HUB_TOKENIZER } hub_need;
-/* Chooses: one quantisation of GGUF, or safetensors with configuration and tokenizer, or with HUB_TOKENIZER what tok_open reads.  Indices to *chosen (free it).  *main is the file to open,
- * NULL if it is the folder.  GV_USAGE lists the quantisations with their sizes if there are several and repo->quant is "". */
-bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size_t **chosen, size_t *n, const char **main,
-                    gv_err *err) GV_MUST_USE;
+typedef enum hub_need { HUB_WEIGHTS, HUB_TOKENIZER, HUB_FOLDER } hub_need;
+/* One of several quantisations: its name, its file or first part, the bytes of all parts. */
+typedef struct hub_choice {
+    sv quant;
+    const char *path;
+    uint64_t bytes;
+} hub_choice;
+/* Who chooses among them: the number to *which; false: nobody. */
+typedef struct hub_chooser {
+    bool (*ask)(void *ctx, const hub_repo *repo, const hub_choice *c, size_t n, size_t *which);
+    void *ctx;
+} hub_chooser;
+/* Chooses: one quantisation of GGUF, or safetensors with configuration and tokenizer, or with HUB_TOKENIZER what tok_open reads, or with
+ * HUB_FOLDER safetensors or nothing.  Indices to *chosen (free it).  *main is the file to open,
+ * NULL if it is the folder.  If there are several quantisations and repo->quant does not say which, the chooser does; without one (NULL), or if it does not,
+ * GV_USAGE lists them with their sizes. */
+bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, const hub_chooser *chooser, size_t **chosen, size_t *n,
+                    const char **main, gv_err *err) GV_MUST_USE;
 /* Does path match one of the patterns (fnmatch, * also matches /)? */
 bool hub_glob_match(const char *const *globs, size_t n, const char *path);
 /* Files whose path matches one of the patterns; all without patterns. */

@@ -27,8 +27,6 @@ http *hub_web(hub *h, hub_kind kind, gv_err *err) GV_MUST_USE;
 /* {endpoint}/api/{models|datasets}/ID + below, and {endpoint}/[datasets/]ID/resolve/REV/PATH. */
 void hub_api_url(const hub *h, const hub_repo *repo, const char *below, buf *url);
 void hub_resolve_url(const hub *h, const hub_repo *repo, const char *rev, const char *path, buf *url);
-/* The token, if url is of the endpoint's origin; else NULL. */
-const char *hub_token_for(const hub *h, const char *url);
 /* Sends q (token filled in) and makes a status that is no 2xx an error that says what to do.  file: which file it was about, NULL for none. */
 bool hub_send(hub *h, const hub_repo *repo, const char *file, http_request *q, http_response *r, gv_err *err) GV_MUST_USE;
 bool hub_check(const hub *h, const hub_repo *repo, const char *file, const http_response *r, gv_err *err) GV_MUST_USE;

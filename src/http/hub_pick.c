@@ -1,5 +1,6 @@
 /* Which files of a model repository a command needs.  Repositories hold the same weights several times: as safetensors, as pickles, in other
  * frameworks' formats, in a dozen quantisations.  One form is taken; where that is the user's choice, the message lists what there is. */
+#include "base/file.h"
 #include "http/hub_internal.h"
 
 #include <ctype.h>
@@ -51,18 +52,6 @@ static void put_size(uint64_t bytes, buf *out) {
 
 /* ---- GGUF ---- */
 
-/* "-00002-of-00003" at the end of stem: its numbers, and stem shortened; false without it. */
-static bool take_part(sv *stem, unsigned *part, unsigned *parts) {
-    if (stem->n < 16) return false;
-    char text[16];
-    int end = 0;
-    memcpy(text, stem->p + stem->n - 15, 15);
-    text[15] = 0;
-    if (sscanf(text, "-%5u-of-%5u%n", part, parts, &end) != 2 || end != 15) return false;
-    stem->n -= 15;
-    return true;
-}
-
 /* Q4_K_M, IQ3_XXS, TQ1_0, F16, BF16, F32, MXFP4 */
 static bool is_quant(sv s) {
     const char *const plain[] = {"F16", "BF16", "F32", "FP16", "MXFP4"};
@@ -73,27 +62,39 @@ static bool is_quant(sv s) {
 }
 
 typedef struct variant {
-    sv stem, quant; /* quant: the last word of stem that looks like one, else stem */
+    sv name;  /* path without number of a part and .gguf: what parts have in common */
+    sv quant; /* the last word of the file's name that looks like one, or of its folder's, else the file's name */
     uint64_t bytes;
     size_t first, n;
-    unsigned parts;
+    uint32_t parts;
 } variant;
+
+/* The last word between - and . that looks like a quantisation. */
+static bool find_quant(sv text, sv *quant) {
+    for (size_t end = text.n, i = text.n; i-- > 0;) {
+        if (text.p[i] != '-' && text.p[i] != '.' && i > 0) continue;
+        const size_t from = i ? i + 1 : 0;
+        *quant = sv_sub(text, from, end - from);
+        if (is_quant(*quant)) return true;
+        end = i;
+    }
+    return false;
+}
 
 static variant variant_of(const hub_file *f) {
     variant v = {.n = 1, .bytes = f->size, .parts = 1};
-    unsigned part = 1;
-    v.stem = without(base_name(f->path), SV(".gguf"));
-    take_part(&v.stem, &part, &v.parts);
-    v.quant = v.stem;
-    for (size_t end = v.stem.n, i = v.stem.n; i-- > 0;) {
-        if (v.stem.p[i] != '-' && v.stem.p[i] != '.' && i > 0) continue;
-        const size_t from = i ? i + 1 : 0;
-        if (is_quant(sv_sub(v.stem, from, end - from))) {
-            v.quant = sv_sub(v.stem, from, end - from);
+    uint32_t part = 1;
+    v.name = without(sv_of(f->path), SV(".gguf"));
+    file_take_part(&v.name, &part, &v.parts);
+    const size_t base = (size_t)(base_name(f->path).p - f->path), n_folder = base > 0 ? base - 1 : 0;
+    const sv stem = sv_sub(v.name, base, v.name.n);
+    sv folder = sv_sub(v.name, 0, n_folder);
+    for (size_t i = n_folder; i-- > 0;)
+        if (folder.p[i] == '/') {
+            folder = sv_sub(folder, i + 1, n_folder);
             break;
         }
-        end = i;
-    }
+    if (!find_quant(stem, &v.quant) && !find_quant(folder, &v.quant)) v.quant = stem;
     return v;
 }
 
@@ -114,7 +115,7 @@ static size_t find_variants(const hub_list *l, variant *v) {
         variant one = variant_of(&l->files[i]);
         one.first = i;
         size_t k = 0;
-        while (k < n && !(sv_eq(v[k].stem, one.stem) && v[k].parts == one.parts)) k++;
+        while (k < n && !(sv_eq(v[k].name, one.name) && v[k].parts == one.parts)) k++;
         if (k == n) {
             v[n++] = one;
         } else {
@@ -125,14 +126,15 @@ static size_t find_variants(const hub_list *l, variant *v) {
     return n;
 }
 
-static bool fail_with_variants(const hub_repo *repo, const variant *v, size_t n, const char *why, gv_err *err) {
+/* by_path: names do not tell them apart. */
+static bool fail_with_choices(const hub_repo *repo, const hub_choice *c, size_t n, bool by_path, const char *why, gv_err *err) {
     buf text = {0};
     buf_printf(&text, "%s %s; it has ", repo->id, why);
     for (size_t i = 0; i < n; i++) {
         if (i) buf_add_str(&text, ", ");
-        str_escape(v[i].quant, 60, &text);
+        str_escape(by_path ? sv_of(c[i].path) : c[i].quant, 60, &text);
         buf_add_str(&text, " (");
-        put_size(v[i].bytes, &text);
+        put_size(c[i].bytes, &text);
         buf_add_char(&text, ')');
     }
     gv_fail(err, GV_USAGE, -1, SV_FMT, SV_ARG(buf_view(&text)));
@@ -140,37 +142,52 @@ static bool fail_with_variants(const hub_repo *repo, const variant *v, size_t n,
     return false;
 }
 
-static bool pick_gguf(const hub_repo *repo, const hub_list *l, picked *out, const char **main, gv_err *err) {
-    variant *v = gv_xcalloc(l->n + 1, sizeof *v), *found = NULL;
+/* The one of n that is meant: its number to *which. */
+static bool choose(const hub_repo *repo, const hub_choice *c, size_t n, const hub_chooser *chooser, size_t *which, gv_err *err) {
+    char why[400];
+    *which = 0;
+    if (n == 1 || (chooser && chooser->ask(chooser->ctx, repo, c, n, which))) return true;
+    if (repo->quant[0])
+        snprintf(why, sizeof why, "has several models named %s, take one by gavel pull %s --include FILE", repo->quant, repo->id);
+    else
+        snprintf(why, sizeof why, "has several quantisations, choose one as in %s:%.*s", repo->id, SV_ARG(sv_sub(c[n / 2].quant, 0, 40)));
+    return fail_with_choices(repo, c, n, repo->quant[0] != 0, why, err);
+}
+
+static void pick_variant(const hub_list *l, const variant *v, picked *out) {
+    for (size_t i = 0; i < l->n; i++) {
+        const variant one = variant_of(&l->files[i]);
+        if (is_gguf_model(&l->files[i]) && sv_eq(one.name, v->name) && one.parts == v->parts) pick(out, i);
+    }
+}
+
+static bool pick_gguf(const hub_repo *repo, const hub_list *l, const hub_chooser *chooser, picked *out, const char **main, gv_err *err) {
+    variant *v = gv_xcalloc(l->n + 1, sizeof *v);
+    hub_choice *c = gv_xcalloc(l->n + 1, sizeof *c);
     const size_t n = find_variants(l, v);
-    size_t matches = 0;
+    size_t matches = 0, which = 0;
     bool ok = true;
     for (size_t i = 0; i < n; i++) {
         if (repo->quant[0] && !same_text(v[i].quant, repo->quant)) continue;
-        if (!found) found = &v[i];
-        matches++;
+        c[matches] = (hub_choice){v[i].quant, l->files[v[i].first].path, v[i].bytes};
+        v[matches++] = v[i];
     }
     if (n == 0) {
         ok = gv_fail(err, GV_USAGE, -1, "%s has no GGUF file, so no quantisation %s", repo->id, repo->quant);
     } else if (matches == 0) {
         char why[80];
         snprintf(why, sizeof why, "has no quantisation %s", repo->quant);
-        ok = fail_with_variants(repo, v, n, why, err);
-    } else if (matches > 1) {
-        char why[300];
-        snprintf(why, sizeof why, "has several %s, choose one as in %s:%.*s", repo->quant[0] ? "models of that name" : "quantisations",
-                 repo->id, SV_ARG(sv_sub(v[n / 2].quant, 0, 40)));
-        ok = fail_with_variants(repo, v, n, why, err);
-    } else if (found->n != found->parts) {
-        ok = gv_fail(err, GV_FORMAT, -1, "%s: %zu of the %u parts of %s are there", repo->id, found->n, found->parts,
-                     l->files[found->first].path);
+        for (size_t i = 0; i < n; i++) c[i] = (hub_choice){v[i].quant, l->files[v[i].first].path, v[i].bytes};
+        ok = fail_with_choices(repo, c, n, false, why, err);
     } else {
-        for (size_t i = 0; i < l->n; i++) {
-            const variant one = variant_of(&l->files[i]);
-            if (is_gguf_model(&l->files[i]) && sv_eq(one.stem, found->stem) && one.parts == found->parts) pick(out, i);
-        }
-        *main = l->files[found->first].path;
+        ok = choose(repo, c, matches, chooser, &which, err);
+        if (ok && v[which].n != v[which].parts)
+            ok =
+                gv_fail(err, GV_FORMAT, -1, "%s: %zu of the %u parts of %s are there", repo->id, v[which].n, v[which].parts, c[which].path);
+        if (ok) pick_variant(l, &v[which], out);
+        *main = c[which].path;
     }
+    free(c);
     free(v);
     return ok;
 }
@@ -185,11 +202,11 @@ static bool is_beside(const char *path) {
 
 /* model.safetensors or model-00001-of-00002.safetensors; consolidated.* are Mistral's own copies of the same. */
 static bool is_weights(const char *path) {
-    unsigned part, parts;
+    uint32_t part, parts;
     sv s = sv_of(path);
     if (strchr(path, '/') || !sv_ends(s, SV(".safetensors"))) return false;
     s = without(s, SV(".safetensors"));
-    take_part(&s, &part, &parts);
+    file_take_part(&s, &part, &parts);
     return sv_is(s, "model");
 }
 
@@ -218,7 +235,8 @@ static bool fail_without_weights(const hub_repo *repo, const hub_list *l, gv_err
                    l->cached ? " in the cache, and gavel is offline" : "");
 }
 
-bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size_t **chosen, size_t *n, const char **main, gv_err *err) {
+bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, const hub_chooser *chooser, size_t **chosen, size_t *n,
+                    const char **main, gv_err *err) {
     picked out = {gv_xcalloc(l->n + 1, sizeof *out.v), 0};
     bool safetensors = false, gguf = false, ok = true;
     *main = NULL;
@@ -229,8 +247,11 @@ bool hub_pick_model(const hub_repo *repo, const hub_list *l, hub_need need, size
     const bool tokenizer = has(l, "tokenizer.json") || has(l, "tokenizer.model");
     if (need == HUB_TOKENIZER && !repo->quant[0] && tokenizer)
         pick_folder(l, false, &out);
+    else if (need == HUB_FOLDER && (repo->quant[0] || !safetensors) && gguf)
+        ok = gv_fail(err, GV_USAGE, -1, "%s%s%s is GGUF; a Hugging Face folder (config.json, safetensors) is needed here", repo->id,
+                     repo->quant[0] ? ":" : "", repo->quant);
     else if (repo->quant[0] || (gguf && !safetensors))
-        ok = pick_gguf(repo, l, &out, main, err);
+        ok = pick_gguf(repo, l, chooser, &out, main, err);
     else if (safetensors)
         pick_folder(l, true, &out);
     else
@@ -272,7 +293,7 @@ bool hub_model_path(hub *h, const char *ref, hub_need need, hub_show *show, void
     const char *main = NULL;
     char *folder = NULL;
     bool ok = hub_repo_parse(HUB_MODEL, ref, &repo, err) && hub_ls(h, &repo, NULL, &l, err) &&
-              hub_pick_model(&repo, &l, need, &chosen, &n, &main, err) && hub_fetch(h, &repo, &l, chosen, n, show, ctx, &folder, err);
+              hub_pick_model(&repo, &l, need, NULL, &chosen, &n, &main, err) && hub_fetch(h, &repo, &l, chosen, n, show, ctx, &folder, err);
     if (ok) {
         buf b = {0};
         buf_printf(&b, "%s%s%s", folder, main ? "/" : "", main ? main : "");

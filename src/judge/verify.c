@@ -27,7 +27,7 @@ struct verify {
 
 /* Absolute, so that the command works in another folder; "-" and names that are no files stay as they are. */
 static bool record_path(journal *j, const char *name, const char *path, gv_err *err) {
-    char *real = path && strcmp(path, "-") != 0 ? realpath(path, NULL) : NULL;
+    char *real = path && strcmp(path, "-") != 0 ? file_absolute(path) : NULL;
     const bool ok = !path || journal_set_meta(j, name, sv_of(real ? real : path), err);
     free(real);
     return ok;

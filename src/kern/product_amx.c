@@ -5,11 +5,13 @@
  * Activations are copied into tiles when they are quantised (tile_put): with columns k bytes apart a tile is 16 cache lines that share a set.
  * The float steps of canonical-1 follow in AVX-512 as in product_avx512.c.
  *
- *   one pair of groups (32 rows) x up to MAX_TILES tiles of columns:
- *     for each unit of inputs (256 of a K-quant, or two blocks of 32):
- *       weights of both groups -> tiles of bytes (16 KiB, L1)                            once for all columns
- *       for each tile of columns:  tile products -> int32 sums (4 KiB, L1) -> float acc     the sums of a tile become floats while the
- *     acc -> y                                                                              next tile's products, or its unpacking, run
+ *   up to MAX_TILES tiles of columns and as many of their inputs as fill SPAN_BYTES:
+ *     one pair of groups (32 rows):
+ *       y -> acc, unless the inputs are the first
+ *       for each unit of inputs (256 of a K-quant, or two blocks of 32):
+ *         weights of both groups -> tiles of bytes (16 KiB, L1)                            once for all columns
+ *         for each tile of columns:  tile products -> int32 sums (4 KiB, L1) -> float acc     the sums of a tile become floats while the
+ *       acc -> y                                                                              products of the tile after next run
  *
  * K-quants: the sub-block scale is multiplied into the weight, exactly, and the product split into two bytes, so that one chain of tile
  * products runs over the whole block of 256: Q4_K and Q5_K split the 6-bit scale (q * (sc & 7), q * (sc >> 3); sum = lo + 8 hi), Q3_K and
@@ -26,24 +28,31 @@
 #define MAX_TILES  8                  /* tiles a pass: acc has 16 KiB, which stay in the L1 cache */
 #define UNIT32     2                  /* blocks of 32 a unit */
 #define LINE       PK_TILE_LINE       /* also the bytes of a tile of weights */
+#define SPAN_BYTES (768 << 10)        /* of activations that stay in the L2 cache while weights pass by */
+#define AHEAD      2048               /* bytes of a group that weights are prefetched ahead */
 #define PART_BYTES (256 * KERN_GROUP) /* one byte of every weight of a block of a group: 4 tiles */
 
-/* What a pass works in: 36 KiB, most of it in the L1 cache. */
+/* The int32 sums of a tile of columns, as they leave the tile registers 0-3. */
+typedef int32_t tile_sums[4][KERN_TILE_COLS][KERN_GROUP];
+
+/* What a pass works in: 40 KiB, most of it in the L1 cache. */
 typedef struct scratch {
-    uint8_t weights[4][PART_BYTES];              /* both groups' weights as bytes, in parts */
-    int32_t sums[4][KERN_TILE_COLS][KERN_GROUP]; /* four tiles of sums */
+    uint8_t weights[4][PART_BYTES]; /* both groups' weights as bytes, in parts */
+    tile_sums sums[2];              /* of even and odd tiles */
     float acc[MAX_TILES * KERN_TILE_COLS][2 * KERN_GROUP];
 } scratch;
 
-/* The sums of column r in tile i. */
-INLINE __m512i sums_of(const scratch *s, int i, int r) {
-    return _mm512_load_si512(s->sums[i][r]);
-}
+/* Tiles of columns, and units of their inputs, that all groups pass by. */
+typedef struct span {
+    int tile, n_tiles;
+    int64_t u0, u1;
+} span;
 
 /* One pass: a pair of groups and a span of tiles. */
 typedef struct pass {
-    const uint8_t *w[2]; /* the two groups */
-    int64_t k;
+    const uint8_t *w[2];  /* the two groups */
+    int64_t to_next;      /* bytes from a group to that of the next pass */
+    int64_t k, u0, u1;    /* all inputs; first and end of the units */
     const uint8_t *tiles; /* first tile */
     size_t tile_bytes;
     int n_tiles, rows; /* columns a tile; the last may have fewer, which are computed and not stored */
@@ -73,14 +82,16 @@ static void configure(int columns, int inputs) {
     _tile_loadconfig(&c);
 }
 
-/* Spreads the prefetch of n bytes at each of two places over the tiles of a pass. */
+/* Spreads the prefetch of the unit that comes AHEAD bytes later over the tiles of a pass: of both groups, or of the next two. */
 typedef struct ahead {
     const uint8_t *at[2];
-    int64_t left, lines; /* bytes; cache lines a tile */
+    int64_t left, lines; /* bytes; cache lines a call */
 } ahead;
 
-INLINE ahead ahead_start(const pass *p, int64_t offset, int64_t n) {
-    return (ahead){{p->w[0] + offset, p->w[1] + offset}, n, n / 64 / (4 * p->n_tiles) + 1};
+/* Beside unit u, of n bytes a group. */
+INLINE ahead ahead_start(const pass *p, int64_t u, int64_t n) {
+    const int64_t v = u + (AHEAD + n - 1) / n, at = v < p->u1 ? v * n : p->to_next + (v - p->u1 + p->u0) * n;
+    return (ahead){{p->w[0] + at, p->w[1] + at}, n, n / 64 / (4 * p->n_tiles) + 1};
 }
 
 INLINE void ahead_step(ahead *f) {
@@ -90,6 +101,53 @@ INLINE void ahead_step(ahead *f) {
         f->at[0] += 64;
         f->at[1] += 64;
     }
+}
+
+/* A tile of columns of a unit whose products are done or running. */
+typedef struct tile_work {
+    const uint8_t *unit; /* its activations; NULL: none */
+    float *acc;
+    const void *by; /* the scales of its weights: scales32 or scales256 */
+    tile_sums *sums;
+} tile_work;
+
+/* Two tiles are under way beside the one whose products are started: reading a tile register waits for its product, and holds up the products
+ * behind it, so the sums of a tile are stored one tile later, and become floats two tiles later. */
+typedef struct queue {
+    tile_work storing, finishing;
+    int next; /* sums of the next tile */
+} queue;
+
+#define UNITS_QUEUED 3 /* units that can have tiles in the queue */
+
+INLINE queue queue_start(const pass *p) {
+    return (queue){{NULL, NULL, NULL, &p->work->sums[1]}, {NULL, NULL, NULL, NULL}, 0};
+}
+
+INLINE void queue_push(queue *q, const pass *p, const uint8_t *unit, float *acc, const void *by) {
+    q->finishing = q->storing;
+    q->storing = (tile_work){unit, acc, by, &p->work->sums[q->next]};
+    q->next ^= 1;
+}
+
+/* Stores what the tile registers hold. */
+INLINE void queue_store(const queue *q) {
+    _tile_stored(0, (*q->storing.sums)[0], 64);
+    _tile_stored(1, (*q->storing.sums)[1], 64);
+    _tile_stored(2, (*q->storing.sums)[2], 64);
+    _tile_stored(3, (*q->storing.sums)[3], 64);
+}
+
+/* First of the columns that are finished in slot i of a tile's 16: the float steps are spread evenly between the tile instructions, since
+ * those that wait for a port soon fill the scheduler and keep it from seeing the next tile product. */
+INLINE int slot(const bool full, const pass *p, int i) {
+    return full ? i : p->rows * i / 16;
+}
+
+/* v as a float, |v| < 2^22, exact: 3 * 2^22 + v is the float of these bits, from which 3 * 2^22 is taken.  While tile products run, port 5 has
+ * no conversions, multiplications or fmas, but additions. */
+INLINE __m512 small_to_float(__m512i v) {
+    return _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(v, _mm512_set1_epi32(0x4b400000))), _mm512_set1_ps(0x3p22f));
 }
 
 /* ---- blocks of 32 ---- */
@@ -105,51 +163,53 @@ typedef struct scales32 {
     __m512 d[2][UNIT32], m[2][UNIT32];
 } scales32;
 
-/* Columns [r0, r1) of a tile whose sums are [block 0 g0, block 0 g1, block 1 g0, block 1 g1]. */
-INLINE void finish32(const bool minima, const int blocks, int r0, int r1, const uint8_t *unit, const scratch *work, const scales32 *s,
-                     float *acc) {
-    const float *d = (const float *)(unit + LINE), *sum = d + UNIT32 * KERN_TILE_COLS;
+/* Adds `blocks` blocks of columns [r0, r1) of a tile to its acc.  Sums: [block 0 g0, block 0 g1, block 1 g0, block 1 g1]. */
+INLINE void finish32(const bool minima, const int blocks, int r0, int r1, const tile_work *t) {
+    const float *d = (const float *)(t->unit + LINE), *sum = d + UNIT32 * KERN_TILE_COLS;
+    const scales32 *s = t->by;
     for (int r = r0; r < r1; r++) {
-        __m512 f0 = _mm512_load_ps(acc + 32 * r), f1 = _mm512_load_ps(acc + 32 * r + 16);
+        float *acc = t->acc + 2 * KERN_GROUP * r;
+        __m512 f0 = _mm512_load_ps(acc), f1 = _mm512_load_ps(acc + KERN_GROUP);
         UNROLL for (int i = 0; i < blocks; i++) {
             const __m512 da = _mm512_set1_ps(d[i * KERN_TILE_COLS + r]);
-            f0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums_of(work, 2 * i, r)), _mm512_mul_ps(s->d[0][i], da), f0);
-            f1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums_of(work, 2 * i + 1, r)), _mm512_mul_ps(s->d[1][i], da), f1);
+            const __m512i *s0 = (const __m512i *)(*t->sums)[2 * i][r], *s1 = (const __m512i *)(*t->sums)[2 * i + 1][r];
+            f0 = _mm512_fmadd_ps(small_to_float(_mm512_load_si512(s0)), _mm512_mul_ps(s->d[0][i], da), f0);
+            /* one of two: port 0 converts while port 5 adds */
+            const __m512 v1 = minima ? small_to_float(_mm512_load_si512(s1)) : _mm512_cvtepi32_ps(_mm512_load_si512(s1));
+            f1 = _mm512_fmadd_ps(v1, _mm512_mul_ps(s->d[1][i], da), f1);
             if (minima) {
                 const __m512 a = _mm512_set1_ps(sum[i * KERN_TILE_COLS + r]);
                 f0 = _mm512_fmadd_ps(a, _mm512_mul_ps(s->m[0][i], da), f0);
                 f1 = _mm512_fmadd_ps(a, _mm512_mul_ps(s->m[1][i], da), f1);
             }
         }
-        _mm512_store_ps(acc + 32 * r, f0);
-        _mm512_store_ps(acc + 32 * r + 16, f1);
+        _mm512_store_ps(acc, f0);
+        _mm512_store_ps(acc + KERN_GROUP, f1);
     }
 }
 
-/* Sums of one block for both groups. */
-#define SUM32(C0, C1, A, a, w0, w1)                                                                                                        \
+/* Product of one block and group, and what happens beside it: the sums that tile register C held before are stored, and slots i0 to i0 + 3
+ * of the tile before that are finished.  LOAD loads the activations, where they change. */
+#define STEP32(C, A, W, w, i0, LOAD)                                                                                                       \
     do {                                                                                                                                   \
-        _tile_zero(C0);                                                                                                                    \
-        _tile_zero(C1);                                                                                                                    \
-        _tile_loadd(A, a, 64);                                                                                                             \
-        _tile_loadd(6, w0, PK_VEC);                                                                                                        \
-        _tile_loadd(7, w1, PK_VEC);                                                                                                        \
-        _tile_dpbssd(C0, A, 6);                                                                                                            \
-        _tile_dpbssd(C1, A, 7);                                                                                                            \
+        _tile_stored(C, (*q->storing.sums)[C], 64);                                                                                        \
+        FINISH32(i0);                                                                                                                      \
+        ahead_step(&next);                                                                                                                 \
+        _tile_zero(C);                                                                                                                     \
+        LOAD;                                                                                                                              \
+        FINISH32((i0) + 1);                                                                                                                \
+        _tile_loadd(W, w, PK_VEC);                                                                                                         \
+        FINISH32((i0) + 2);                                                                                                                \
+        _tile_dpbssd(C, A, W);                                                                                                             \
+        FINISH32((i0) + 3);                                                                                                                \
     } while (0)
+#define FINISH32(i)                                                                                                                        \
+    if (q->finishing.unit) finish32(minima, UNIT32, slot(full, p, i), slot(full, p, (i) + 1), &q->finishing)
 
-/* A tile whose sums are stored and still to be added to acc; the sums of the next tile run meanwhile. */
-typedef struct tile_done {
-    const uint8_t *unit; /* its activations; NULL: none */
-    float *acc;
-} tile_done;
-
-/* One unit of `blocks` (1 or 2) blocks, all tiles of the pass.  Finishes *done (a tile of as many blocks, with scales *s_done) and leaves its
- * own last tile there. */
-INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u, scales32 *s, tile_done *done, const scales32 *s_done) {
+/* The weights of `blocks` blocks from block b0 on: their scales, and w[group][block], unpacked where they are not bytes. */
+INLINE void prepare32(const int type, const int blocks, const pass *p, int64_t b0, scales32 *s, const uint8_t *w[2][UNIT32]) {
     const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
-    const int64_t b0 = UNIT32 * u, n_blocks = p->k / 32, record = record32(type);
-    const uint8_t *w[2][UNIT32], *unit = p->tiles + u * PK_TILE_Q32;
+    const int64_t n_blocks = p->k / 32, record = record32(type);
     UNROLL for (int g = 0; g < 2; g++) UNROLL for (int i = 0; i < blocks; i++) {
         const uint8_t *from = p->w[g] + (b0 + i) * record, *d = minima ? from : p->w[g] + n_blocks * record + (b0 + i) * PK_TAIL;
         s->d[g][i] = load_halves(d);
@@ -160,38 +220,57 @@ INLINE void unit32(const int type, const int blocks, const pass *p, int64_t u, s
         unpack32(type, from, p->work->weights[g] + i * 8 * PK_VEC);
     }
     tiles_written();
-    ahead next = ahead_start(p, (b0 + 4 * blocks) * record, blocks * record);
-    const int half = p->rows / 2;
+}
+
+/* One unit of two blocks, all tiles of the pass. */
+INLINE void unit32(const int type, const bool full, const pass *p, int64_t u, scales32 *s, queue *q) {
+    const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
+    const int64_t record = record32(type);
+    const uint8_t *w[2][UNIT32], *unit = p->tiles + u * PK_TILE_Q32;
+    prepare32(type, UNIT32, p, UNIT32 * u, s, w);
+    ahead next = ahead_start(p, u, UNIT32 * record);
     float *acc = p->work->acc[0];
-    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
-        ahead_step(&next);
-        SUM32(0, 1, 4, unit, w[0][0], w[1][0]);
-        if (done->unit) finish32(minima, blocks, 0, half, done->unit, p->work, s_done, done->acc);
-        if (blocks > 1) SUM32(2, 3, 5, unit + 32, w[0][1], w[1][1]);
-        if (done->unit) finish32(minima, blocks, half, p->rows, done->unit, p->work, s_done, done->acc);
-        _tile_stored(0, p->work->sums[0], 64);
-        _tile_stored(1, p->work->sums[1], 64);
-        if (blocks > 1) {
-            _tile_stored(2, p->work->sums[2], 64);
-            _tile_stored(3, p->work->sums[3], 64);
-        }
-        *done = (tile_done){unit, acc};
-        s_done = s;
+    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 2 * KERN_GROUP * p->rows) {
+        STEP32(0, 4, 6, w[0][0], 0, _tile_loadd(4, unit, 64));
+        STEP32(1, 4, 7, w[1][0], 4, );
+        STEP32(2, 5, 6, w[0][1], 8, _tile_loadd(5, unit + 32, 64));
+        STEP32(3, 5, 7, w[1][1], 12, );
+        queue_push(q, p, unit, acc, s);
     }
 }
 
-INLINE void pass32(const int type, const pass *p) {
+/* The last block of an odd number of them. */
+INLINE void last32(const int type, const pass *p, int64_t b) {
     const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
-    const int64_t n_blocks = p->k / 32, n_units = n_blocks / UNIT32;
-    scales32 s[2]; /* of even and odd units */
-    tile_done done = {NULL, NULL};
+    const uint8_t *w[2][UNIT32], *unit = p->tiles + b / UNIT32 * PK_TILE_Q32;
+    scales32 s;
+    prepare32(type, 1, p, b, &s, w);
+    float *acc = p->work->acc[0];
+    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 2 * KERN_GROUP * p->rows) {
+        const tile_work now = {unit, acc, &s, &p->work->sums[0]};
+        _tile_loadd(4, unit, 64);
+        UNROLL for (int g = 0; g < 2; g++) {
+            _tile_zero(0);
+            _tile_loadd(6, w[g][0], PK_VEC);
+            _tile_dpbssd(0, 4, 6);
+            _tile_stored(0, p->work->sums[0][g], 64);
+        }
+        finish32(minima, 1, 0, p->rows, &now);
+    }
+}
+
+INLINE void pass32(const int type, const bool full, const pass *p) {
+    const bool minima = type == DT_Q4_1 || type == DT_Q5_1;
+    const int64_t n_blocks = p->k / 32;
+    scales32 s[UNITS_QUEUED];
+    queue q = queue_start(p);
     configure(p->rows, 32);
-    for (int64_t u = 0; u < n_units; u++) unit32(type, UNIT32, p, u, &s[u & 1], &done, &s[~u & 1]);
-    if (done.unit) finish32(minima, UNIT32, 0, p->rows, done.unit, p->work, &s[~n_units & 1], done.acc);
-    if (n_blocks % UNIT32 == 0) return;
-    done.unit = NULL;
-    unit32(type, 1, p, n_units, &s[0], &done, &s[1]);
-    finish32(minima, 1, 0, p->rows, done.unit, p->work, &s[0], done.acc);
+    const int64_t end = p->u1 < n_blocks / UNIT32 ? p->u1 : n_blocks / UNIT32;
+    for (int64_t u = p->u0; u < end; u++) unit32(type, full, p, u, &s[u % UNITS_QUEUED], &q);
+    queue_store(&q);
+    if (q.finishing.unit) finish32(minima, UNIT32, 0, p->rows, &q.finishing);
+    if (q.storing.unit) finish32(minima, UNIT32, 0, p->rows, &q.storing);
+    if (end < p->u1) last32(type, p, n_blocks - 1);
 }
 
 /* ---- K-quants ---- */
@@ -261,12 +340,20 @@ typedef struct scales256 {
     __m512i pair[2][4];
 } scales256;
 
-/* Columns [r0, r1) of a tile whose sums are [lo g0, lo g1, hi g0, hi g1]. */
-INLINE void finish256(const int type, int r0, int r1, const uint8_t *unit, const scratch *work, const scales256 *s, float *acc) {
+/* hi << 3 or hi << 8, without the shifts, which need port 0. */
+INLINE __m512i high_part(const split how, __m512i hi) {
+    if (how == SPLIT_PRODUCT) return _mm512_shuffle_epi8(hi, _mm512_set4_epi32(0x0e0d0cff, 0x0a0908ff, 0x060504ff, 0x020100ff));
+    const __m512i two = _mm512_add_epi32(hi, hi), four = _mm512_add_epi32(two, two);
+    return _mm512_add_epi32(four, four);
+}
+
+/* Adds columns [r0, r1) of a tile to its acc.  Sums: [lo g0, lo g1, hi g0, hi g1]. */
+INLINE void finish256(const int type, int r0, int r1, const tile_work *t) {
     const bool minima = type == DT_Q4_K || type == DT_Q5_K;
     const split how = split_of(type);
-    const float *d = (const float *)(unit + 4 * LINE);
-    const int16_t *bsum = (const int16_t *)(unit + 4 * LINE + 64);
+    const float *d = (const float *)(t->unit + 4 * LINE);
+    const int16_t *bsum = (const int16_t *)(t->unit + 4 * LINE + 64);
+    const scales256 *s = t->by;
     for (int r = r0; r < r1; r++) {
         const __m512 da = _mm512_set1_ps(d[r]);
         __m512i m[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -278,36 +365,53 @@ INLINE void finish256(const int type, int r0, int r1, const uint8_t *unit, const
             }
         }
         UNROLL for (int g = 0; g < 2; g++) {
-            __m512i sum = sums_of(work, g, r);
-            const __m512i hi = sums_of(work, 2 + g, r);
-            sum = _mm512_add_epi32(sum, _mm512_slli_epi32(hi, how == SPLIT_SCALE ? 3 : 8));
-            __m512 f = _mm512_load_ps(acc + 32 * r + 16 * g);
-            f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(s->d[g], da), f);
-            if (minima) f = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(m[g]), _mm512_mul_ps(s->m[g], da), f);
-            _mm512_store_ps(acc + 32 * r + 16 * g, f);
+            float *acc = t->acc + 2 * KERN_GROUP * r + KERN_GROUP * g;
+            const __m512i lo = _mm512_load_si512((*t->sums)[g][r]), hi = _mm512_load_si512((*t->sums)[2 + g][r]);
+            __m512 f = _mm512_load_ps(acc);
+            f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(lo, high_part(how, hi))), _mm512_mul_ps(s->d[g], da), f);
+            if (minima) f = _mm512_fnmadd_ps(small_to_float(m[g]), _mm512_mul_ps(s->m[g], da), f); /* at most 63 * 256 * 127 */
+            _mm512_store_ps(acc, f);
         }
     }
 }
 
-/* 64 inputs of a unit: sums [lo g0, lo g1, hi g0, hi g1] += products. */
-#define SUM256(how, A, a, w0, w1)                                                                                                          \
+#define FINISH256(i)                                                                                                                       \
+    if (q->finishing.unit) finish256(type, slot(full, p, i), slot(full, p, (i) + 1), &q->finishing)
+
+#define STEP256(dot, C, A, W, w, i)                                                                                                        \
     do {                                                                                                                                   \
-        _tile_loadd(A, a, 64);                                                                                                             \
-        _tile_loadd(6, w0, PK_VEC);                                                                                                        \
-        _tile_dpbsud(0, A, 6);                                                                                                             \
-        _tile_loadd(7, w1, PK_VEC);                                                                                                        \
-        _tile_dpbsud(1, A, 7);                                                                                                             \
-        _tile_loadd(6, (w0) + PART_BYTES, PK_VEC);                                                                                         \
-        if (how == SPLIT_SCALE)                                                                                                            \
-            _tile_dpbsud(2, A, 6);                                                                                                         \
-        else                                                                                                                               \
-            _tile_dpbssd(2, A, 6);                                                                                                         \
-        _tile_loadd(7, (w1) + PART_BYTES, PK_VEC);                                                                                         \
-        if (how == SPLIT_SCALE)                                                                                                            \
-            _tile_dpbsud(3, A, 7);                                                                                                         \
-        else                                                                                                                               \
-            _tile_dpbssd(3, A, 7);                                                                                                         \
+        _tile_loadd(W, w, PK_VEC);                                                                                                         \
+        dot(C, A, W);                                                                                                                      \
+        FINISH256(i);                                                                                                                      \
     } while (0)
+
+/* 64 inputs of a unit, part i of 4: sums [lo g0, lo g1, hi g0, hi g1] += products, with START before the first into each sum; the weights of the
+ * two groups begin at w0 and w1. */
+#define SUM256(A, a, w0, w1, i, START)                                                                                                     \
+    do {                                                                                                                                   \
+        ahead_step(&next);                                                                                                                 \
+        _tile_loadd(A, a, 64);                                                                                                             \
+        START(0);                                                                                                                          \
+        STEP256(_tile_dpbsud, 0, A, 6, w0, 4 * (i));                                                                                       \
+        START(1);                                                                                                                          \
+        STEP256(_tile_dpbsud, 1, A, 7, w1, 4 * (i) + 1);                                                                                   \
+        START(2);                                                                                                                          \
+        if (how == SPLIT_SCALE)                                                                                                            \
+            STEP256(_tile_dpbsud, 2, A, 6, (w0) + PART_BYTES, 4 * (i) + 2);                                                                \
+        else                                                                                                                               \
+            STEP256(_tile_dpbssd, 2, A, 6, (w0) + PART_BYTES, 4 * (i) + 2);                                                                \
+        START(3);                                                                                                                          \
+        if (how == SPLIT_SCALE)                                                                                                            \
+            STEP256(_tile_dpbsud, 3, A, 7, (w1) + PART_BYTES, 4 * (i) + 3);                                                                \
+        else                                                                                                                               \
+            STEP256(_tile_dpbssd, 3, A, 7, (w1) + PART_BYTES, 4 * (i) + 3);                                                                \
+    } while (0)
+#define FIRST256(C)                                                                                                                        \
+    do {                                                                                                                                   \
+        _tile_stored(C, (*q->storing.sums)[C], 64);                                                                                        \
+        _tile_zero(C);                                                                                                                     \
+    } while (0)
+#define LATER256(C) ((void)0)
 
 /* Unpacks the weights of block b of both groups. */
 INLINE void prepare256(const int type, const pass *p, int64_t b, scales256 *s) {
@@ -325,50 +429,31 @@ INLINE void prepare256(const int type, const pass *p, int64_t b, scales256 *s) {
     tiles_written();
 }
 
-/* One block of 256, all tiles of the pass, its weights unpacked.  Finishes *done (scales *s_done) and leaves its own last tile there. */
-INLINE void unit256(const int type, const pass *p, int64_t b, const scales256 *s, tile_done *done, const scales256 *s_done) {
+/* One block of 256, all tiles of the pass. */
+INLINE void unit256(const int type, const bool full, const pass *p, int64_t b, scales256 *s, queue *q) {
     const split how = split_of(type);
     const int64_t record = record256(type);
-    const int r1 = (p->rows + 3) / 4, r2 = (p->rows + 1) / 2, r3 = r1 + r2 < p->rows ? r1 + r2 : p->rows;
     const uint8_t *unit = p->tiles + b * PK_TILE_Q256, *w0 = p->work->weights[0], *w1 = p->work->weights[2];
-    ahead next = ahead_start(p, (b + 2) * record, record);
+    prepare256(type, p, b, s);
+    ahead next = ahead_start(p, b, record);
     float *acc = p->work->acc[0];
-    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 32 * p->rows) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        SUM256(how, 4, unit, w0, w1);
-        ahead_step(&next);
-        if (done->unit) finish256(type, 0, r1, done->unit, p->work, s_done, done->acc);
-        SUM256(how, 5, unit + LINE, w0 + LINE, w1 + LINE);
-        ahead_step(&next);
-        if (done->unit) finish256(type, r1, r2, done->unit, p->work, s_done, done->acc);
-        SUM256(how, 4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE);
-        ahead_step(&next);
-        if (done->unit) finish256(type, r2, r3, done->unit, p->work, s_done, done->acc);
-        SUM256(how, 5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE);
-        ahead_step(&next);
-        if (done->unit) finish256(type, r3, p->rows, done->unit, p->work, s_done, done->acc);
-        _tile_stored(0, p->work->sums[0], 64);
-        _tile_stored(1, p->work->sums[1], 64);
-        _tile_stored(2, p->work->sums[2], 64);
-        _tile_stored(3, p->work->sums[3], 64);
-        *done = (tile_done){unit, acc};
-        s_done = s;
+    for (int t = 0; t < p->n_tiles; t++, unit += p->tile_bytes, acc += 2 * KERN_GROUP * p->rows) {
+        SUM256(4, unit, w0, w1, 0, FIRST256);
+        SUM256(5, unit + LINE, w0 + LINE, w1 + LINE, 1, LATER256);
+        SUM256(4, unit + 2 * LINE, w0 + 2 * LINE, w1 + 2 * LINE, 2, LATER256);
+        SUM256(5, unit + 3 * LINE, w0 + 3 * LINE, w1 + 3 * LINE, 3, LATER256);
+        queue_push(q, p, unit, acc, s);
     }
 }
 
-INLINE void pass256(const int type, const pass *p) {
-    const int64_t n_blocks = p->k / 256;
-    scales256 s[2]; /* of even and odd blocks */
-    tile_done done = {NULL, NULL};
+INLINE void pass256(const int type, const bool full, const pass *p) {
+    scales256 s[UNITS_QUEUED];
+    queue q = queue_start(p);
     configure(p->rows, 64);
-    for (int64_t b = 0; b < n_blocks; b++) {
-        prepare256(type, p, b, &s[b & 1]);
-        unit256(type, p, b, &s[b & 1], &done, &s[~b & 1]);
-    }
-    finish256(type, 0, p->rows, done.unit, p->work, &s[~n_blocks & 1], done.acc);
+    for (int64_t b = p->u0; b < p->u1; b++) unit256(type, full, p, b, &s[b % UNITS_QUEUED], &q);
+    queue_store(&q);
+    if (q.finishing.unit) finish256(type, 0, p->rows, &q.finishing);
+    finish256(type, 0, p->rows, &q.storing);
 }
 
 /* ---- dispatch ---- */
@@ -377,7 +462,10 @@ typedef void pass_fn(const pass *p);
 
 #define PASS(body, type)                                                                                                                   \
     static __attribute__((noinline)) void pass_##type(const pass *p) {                                                                     \
-        body(DT_##type, p);                                                                                                                \
+        body(DT_##type, false, p);                                                                                                         \
+    }                                                                                                                                      \
+    static __attribute__((noinline)) void pass_full_##type(const pass *p) {                                                                \
+        body(DT_##type, true, p);                                                                                                          \
     }
 PASS(pass32, Q4_0)
 PASS(pass32, Q4_1)
@@ -390,43 +478,61 @@ PASS(pass256, Q5_K)
 PASS(pass256, Q6_K)
 
 /* NULL: Q2_K and plain types. */
-static pass_fn *const passes[DT_COUNT] = {
-    [DT_Q4_0] = pass_Q4_0, [DT_Q4_1] = pass_Q4_1, [DT_Q5_0] = pass_Q5_0, [DT_Q5_1] = pass_Q5_1, [DT_Q8_0] = pass_Q8_0,
-    [DT_Q3_K] = pass_Q3_K, [DT_Q4_K] = pass_Q4_K, [DT_Q5_K] = pass_Q5_K, [DT_Q6_K] = pass_Q6_K,
+static pass_fn *const passes[DT_COUNT][2] = {
+    [DT_Q4_0] = {pass_Q4_0, pass_full_Q4_0}, [DT_Q4_1] = {pass_Q4_1, pass_full_Q4_1}, [DT_Q5_0] = {pass_Q5_0, pass_full_Q5_0},
+    [DT_Q5_1] = {pass_Q5_1, pass_full_Q5_1}, [DT_Q8_0] = {pass_Q8_0, pass_full_Q8_0}, [DT_Q3_K] = {pass_Q3_K, pass_full_Q3_K},
+    [DT_Q4_K] = {pass_Q4_K, pass_full_Q4_K}, [DT_Q5_K] = {pass_Q5_K, pass_full_Q5_K}, [DT_Q6_K] = {pass_Q6_K, pass_full_Q6_K},
 };
 
 /* One pair of groups against tiles [t0, t0 + n_tiles). */
-static void product_pair(const kern_matrix *w, const kern_acts *x, int64_t g, bool two, int t0, int n_tiles, float *y, int64_t ldy) {
+/* y (+)= the products of two groups and a span. */
+static void product_pair(const kern_matrix *w, const kern_acts *x, const span *a, int64_t g, bool two, float *y, int64_t ldy) {
     _Alignas(64) scratch work;
     const uint8_t *group = w->data + (size_t)g * w->group_bytes;
     const size_t tile_bytes = kern_tile_bytes(kern_act_kind_of(w->type), x->k);
     const pass p = {.w = {group, group + (two ? w->group_bytes : 0)},
                     .k = x->k,
-                    .tiles = x->tiles + (size_t)t0 * tile_bytes,
+                    .to_next = two ? 2 * (int64_t)w->group_bytes : 0,
+                    .u0 = a->u0,
+                    .u1 = a->u1,
+                    .tiles = x->tiles + (size_t)a->tile * tile_bytes,
                     .tile_bytes = tile_bytes,
-                    .n_tiles = n_tiles,
+                    .n_tiles = a->n_tiles,
                     .rows = x->tile_cols,
                     .work = &work};
-    memset(work.acc, 0, (size_t)(n_tiles * x->tile_cols) * sizeof *work.acc);
-    passes[w->type](&p);
     const __mmask16 m0 = rows_mask(w, g), m1 = two ? rows_mask(w, g + 1) : 0;
-    const int c0 = t0 * x->tile_cols, c1 = c0 + n_tiles * x->tile_cols < x->n ? c0 + n_tiles * x->tile_cols : x->n;
-    for (int c = c0; c < c1; c++) {
-        float *to = y + c * ldy + g * KERN_GROUP, *from = work.acc[c - c0];
-        _mm512_mask_storeu_ps(to, m0, _mm512_load_ps(from));
-        _mm512_mask_storeu_ps(to + 16, m1, _mm512_load_ps(from + 16));
+    const int c0 = a->tile * x->tile_cols, n = a->n_tiles * x->tile_cols < x->n - c0 ? a->n_tiles * x->tile_cols : x->n - c0;
+    float *at = y + c0 * ldy + g * KERN_GROUP;
+    if (a->u0 == 0)
+        memset(work.acc, 0, (size_t)(a->n_tiles * x->tile_cols) * sizeof *work.acc);
+    else
+        for (int c = 0; c < n; c++) {
+            _mm512_store_ps(work.acc[c], _mm512_maskz_loadu_ps(m0, at + c * ldy));
+            _mm512_store_ps(work.acc[c] + KERN_GROUP, _mm512_maskz_loadu_ps(m1, at + c * ldy + KERN_GROUP));
+        }
+    passes[w->type][p.rows == KERN_TILE_COLS](&p);
+    for (int c = 0; c < n; c++) {
+        _mm512_mask_storeu_ps(at + c * ldy, m0, _mm512_load_ps(work.acc[c]));
+        _mm512_mask_storeu_ps(at + c * ldy + KERN_GROUP, m1, _mm512_load_ps(work.acc[c] + KERN_GROUP));
     }
 }
 
 static void product(const kern_matrix *w, const kern_acts *x, float *y, int64_t ldy, int64_t g0, int64_t g1) {
-    if (!x->tile_cols || !passes[w->type]) {
+    if (!x->tile_cols || !passes[w->type][0]) {
         kern_product_avx512.product(w, x, y, ldy, g0, g1);
         return;
     }
+    const int64_t unit_bytes = kern_act_kind_of(w->type) == KERN_ACT_Q256 ? PK_TILE_Q256 : PK_TILE_Q32;
+    const int64_t n_units = (int64_t)kern_tile_bytes(kern_act_kind_of(w->type), x->k) / unit_bytes;
     const int n_tiles = (x->n + x->tile_cols - 1) / x->tile_cols, n_spans = (n_tiles + MAX_TILES - 1) / MAX_TILES;
     for (int i = 0; i < n_spans; i++) {
-        const int from = n_tiles * i / n_spans, to = n_tiles * (i + 1) / n_spans;
-        for (int64_t g = g0; g < g1; g += 2) product_pair(w, x, g, g + 1 < g1, from, to - from, y, ldy);
+        span a = {.tile = n_tiles * i / n_spans, .n_tiles = n_tiles * (i + 1) / n_spans - n_tiles * i / n_spans};
+        const int64_t n_parts = (n_units * unit_bytes * a.n_tiles + SPAN_BYTES - 1) / SPAN_BYTES;
+        for (int64_t j = 0; j < n_parts; j++) {
+            a.u0 = n_units * j / n_parts;
+            a.u1 = n_units * (j + 1) / n_parts;
+            for (int64_t g = g0; g < g1; g += 2) product_pair(w, x, &a, g, g + 1 < g1, y, ldy);
+        }
     }
     _tile_release();
 }

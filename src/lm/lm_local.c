@@ -122,13 +122,12 @@ static bool load_model(lm_local *l, const lm_options *o, const engine_options *e
     return true;
 }
 
-/* A GGUF's own digest; of a folder that of `sha256sum config.json *.safetensors`. */
+/* A GGUF's own digest, of parts that of `cat NAME-*.gguf | sha256sum`; of a folder that of `sha256sum config.json *.safetensors`. */
 static digest_job *start_digest(const tensors *file) {
     const size_t n = tensors_n_files(file);
-    if (!tensors_is_folder(file)) return digest_start(tensors_file_map(file, 0));
     digest_file *list = gv_xcalloc(n, sizeof *list);
     for (size_t i = 0; i < n; i++) list[i] = (digest_file){tensors_file_name(file, i), tensors_file_map(file, i)};
-    digest_job *j = digest_start_list(list, n);
+    digest_job *j = tensors_is_folder(file) ? digest_start_list(list, n) : digest_start_joined(list, n);
     free(list);
     return j;
 }
@@ -308,11 +307,20 @@ static bool local_submit(lm *m, const lm_request *r, gv_err *err) {
                             .n_prompt = (int32_t)(prompt.n < INT32_MAX / 2 ? prompt.n : INT32_MAX / 2),
                             .max_tokens = (int32_t)(s->max_tokens < INT32_MAX / 2 ? s->max_tokens : INT32_MAX / 2),
                             .ending = r->constraint.trigger.n ? &l->ending : NULL,
+                            .rules = s->rules,
                             .want_choice_logprobs = r->want_choice_logprobs,
                             .ignore_eog = r->ignore_eog};
-        q.params = (sample_params){
-            s->temperature, s->top_k, or_one(s->top_p), s->min_p,  or_one(s->repetition_penalty), s->presence_penalty, s->frequency_penalty,
-            s->seed,        r->row,   r->sample,        r->attempt};
+        q.params = (sample_params){.temperature = s->temperature,
+                                   .top_k = s->top_k,
+                                   .top_p = or_one(s->top_p),
+                                   .min_p = s->min_p,
+                                   .repetition_penalty = or_one(s->repetition_penalty),
+                                   .presence_penalty = s->presence_penalty,
+                                   .frequency_penalty = s->frequency_penalty,
+                                   .seed = s->seed,
+                                   .row = r->row,
+                                   .sample = r->sample,
+                                   .attempt = r->attempt};
         engine_submit(l->e, &q);
     }
     ids_fini(&prompt);
@@ -340,10 +348,20 @@ static lm_finish finish_of(engine_finish f) {
     }
 }
 
+/* Cuts the text at a stop.  Stops within the tokens that had to come are passed over. */
+static void cut_text(const lm_local *l, const engine_result *e, buf *text) {
+    buf early = {0};
+    const int32_t least = e->rules->min_tokens - 1;
+    if (least > 0) tok_decode_text(l->t, e->tokens, (size_t)(least < e->n_tokens ? least : e->n_tokens), false, false, &early);
+    text->n = rules_cut(e->rules, buf_view(text), early.n);
+    buf_fini(&early);
+}
+
 static void add_result(lm_local *l, const engine_result *e) {
     lm_result *r = push(&l->results, &l->n_results, &l->cap_results);
     buf text = {0};
     tok_decode_text(l->t, e->tokens, (size_t)e->n_tokens, false, false, &text);
+    if (e->rules && e->choice < 0) cut_text(l, e, &text);
     r->id = e->id;
     r->finish = finish_of(e->finish);
     r->text = (sv){arena_dup(&l->results_arena, text.p ? text.p : "", text.n), text.n};

@@ -140,6 +140,10 @@ static void replay_answer(const lm_mock *m, const lm_request *r, mock_request *q
     }
 }
 
+static void cut(const lm_request *r, mock_request *q) {
+    if (r->sampling.rules && q->result.choice < 0) q->result.text.n = rules_cut(r->sampling.rules, q->result.text, 0);
+}
+
 static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
     lm_mock *m = (lm_mock *)lm_base;
     (void)err;
@@ -155,6 +159,7 @@ static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
     *q = (mock_request){.row = r->row, .due_us = clock_mono_us() + m->latency_us};
     if (m->replay) {
         replay_answer(m, r, q);
+        cut(r, q);
         return true;
     }
     q->result = (lm_result){.id = r->id, .choice = choice, .prompt_tokens = 100, .output_tokens = 20};
@@ -169,6 +174,7 @@ static bool mock_submit(lm *lm_base, const lm_request *r, gv_err *err) {
     if (q->result.finish == LM_ERROR) q->result.message = SV("the test engine failed as asked");
     q->text = text.p;
     q->result.text = buf_view(&text);
+    cut(r, q);
     return true;
 }
 

@@ -85,6 +85,23 @@ static void put_sampling(const lm_request *r, buf *out) {
     if (s->frequency_penalty != 0) put_number(out, "frequency_penalty", s->frequency_penalty);
 }
 
+static void put_rules(const sample_rules *r, buf *out) {
+    for (int i = 0; i < r->n_stops; i++) {
+        buf_add_str(out, i ? "," : ",\"stop\":[");
+        json_put_string(out, sv_of(r->stop[i]));
+    }
+    if (r->n_stops) buf_add_char(out, ']');
+    if (r->keep_stop) buf_add_str(out, ",\"include_stop_str_in_output\":true");
+    for (int i = 0; i < r->n_stop_ids; i++) buf_printf(out, "%s%d", i ? "," : ",\"stop_token_ids\":[", r->stop_id[i]);
+    if (r->n_stop_ids) buf_add_char(out, ']');
+    if (r->min_tokens) buf_printf(out, ",\"min_tokens\":%d", r->min_tokens);
+    for (int i = 0; i < r->n_biases; i++) {
+        buf_printf(out, "%s\"%d\":", i ? "," : ",\"logit_bias\":{", r->bias[i].id);
+        json_put_double(out, (double)r->bias[i].bias);
+    }
+    if (r->n_biases) buf_add_char(out, '}');
+}
+
 static void put_messages(const lm_request *r, buf *out) {
     buf_add_str(out, ",\"messages\":[");
     for (size_t i = 0; i < r->n_messages; i++) {
@@ -111,6 +128,8 @@ static bool put_request(const lm_remote *m, const lm_request *r, buf *out, gv_er
         put_messages(r, out);
     }
     put_sampling(r, out);
+    if (r->sampling.rules) put_rules(r->sampling.rules, out);
+    if (r->sampling.more) buf_printf(out, ",%s", r->sampling.more);
     if (r->ignore_eog) buf_add_str(out, ",\"ignore_eos\":true");
     buf_add_char(out, '}');
     return true;

@@ -266,7 +266,7 @@ gguf *gguf_open_memory(const void *p, size_t n, const char *name, gv_err *err) {
     return g;
 }
 
-gguf *gguf_open(const char *path, gv_err *err) {
+gguf *gguf_open_file(const char *path, gv_err *err) {
     file_map map;
     if (!file_map_open(&map, path, err)) return NULL;
     gguf *g = gguf_open_memory(map.p, map.n, path, err);
@@ -281,6 +281,8 @@ gguf *gguf_open(const char *path, gv_err *err) {
 
 void gguf_close(gguf *g) {
     if (!g) return;
+    for (size_t i = 0; i < g->n_more; i++) gguf_close(g->more[i]);
+    free(g->more);
     if (g->mapped) file_map_close(&g->map);
     free(g->kv);
     free(g->kv_names);

@@ -50,13 +50,15 @@ const char *gguf_type_name(gguf_type type);
 #define GGUF_MAX_STRING_BYTES  (16u << 20)
 #define GGUF_MAX_ARRAY_ELEMS   (16u << 20)
 #define GGUF_MAX_NAME_BYTES    63 /* of a tensor */
+#define GGUF_MAX_PARTS         1024
 #define GGUF_DEFAULT_ALIGNMENT 32
 
 typedef struct gguf gguf;
 
-/* Maps and checks PATH.  Errors are "PATH: ...". NULL on failure; close with gguf_close. */
+/* Maps and checks PATH.  If it is a part of a split model (gguf_split.c), all parts are opened, and the gguf has the keys of the first and the
+ * tensors of all.  Errors are "PATH: ..." of the file that is wrong.  NULL on failure; close with gguf_close. */
 gguf *gguf_open(const char *path, gv_err *err) GV_MUST_USE;
-/* The same over borrowed memory that outlives the gguf (tests, fuzzing), aligned to 8 bytes; `name` stands for the path in messages. */
+/* One file, which may be a part, over borrowed memory that outlives the gguf (tests, fuzzing), aligned to 8 bytes; `name` stands for the path in messages. */
 gguf *gguf_open_memory(const void *p, size_t n, const char *name, gv_err *err) GV_MUST_USE;
 void gguf_close(gguf *g);
 
@@ -64,9 +66,12 @@ uint32_t gguf_version(const gguf *g);
 const char *gguf_path(const gguf *g);
 /* The map itself, for dropping pages once a tensor is repacked; NULL for memory. */
 const file_map *gguf_map(const gguf *g);
+/* The files it was opened from, for their paths and maps: itself and the other parts in order; 1 unless it is split. */
+size_t gguf_n_parts(const gguf *g);
+const gguf *gguf_part(const gguf *g, size_t i);
 
 size_t gguf_n_tensors(const gguf *g);
-const tensor_view *gguf_tensor(const gguf *g, size_t i); /* in file order */
+const tensor_view *gguf_tensor(const gguf *g, size_t i); /* in the order of the file, or of the parts */
 /* NULL if absent. */
 const tensor_view *gguf_find_tensor(const gguf *g, const char *name);
 

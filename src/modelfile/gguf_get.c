@@ -16,6 +16,13 @@ const file_map *gguf_map(const gguf *g) {
     return g->mapped ? &g->map : NULL;
 }
 
+size_t gguf_n_parts(const gguf *g) {
+    return 1 + g->n_more;
+}
+const gguf *gguf_part(const gguf *g, size_t i) {
+    return i == 0 ? g : g->more[i - 1];
+}
+
 size_t gguf_n_tensors(const gguf *g) {
     return g->n_tensors;
 }

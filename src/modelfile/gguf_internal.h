@@ -36,7 +36,14 @@ struct gguf {
     gguf_name *tensor_names;
     char (*name_text)[GGUF_MAX_NAME_BYTES + 1]; /* NUL-terminated copies, one a tensor */
     size_t n_tensors;
+    struct gguf **more; /* the other parts, which are its own: tensors and tensor_names above cover them */
+    size_t n_more;
 };
+
+/* Maps and checks one file, which may be a part. */
+gguf *gguf_open_file(const char *path, gv_err *err) GV_MUST_USE;
+/* Makes one of the first part and the others in order, after checking that they belong together.  It takes them, also on failure. */
+bool gguf_join(gguf *first, gguf **more, size_t n_more, gv_err *err) GV_MUST_USE;
 
 /* Bytes of one value; 0 for strings and arrays, whose size is in the file. */
 size_t gguf_type_bytes(gguf_type type);

@@ -31,6 +31,8 @@ safetensors *safetensors_open_memory(const void *p, size_t n, const char *name, 
 /* model.safetensors of the folder, or else the shards that model.safetensors.index.json names: plain file names of this folder, every tensor
  * of the index in its shard, every tensor of a shard in the index. */
 safetensors *safetensors_open_folder(const char *folder, gv_err *err) GV_MUST_USE;
+/* The end of a message about a folder that cannot be read as a model: what it holds instead ("; it holds ..."), or "". */
+const char *safetensors_instead(const char *folder);
 void safetensors_close(safetensors *s);
 
 /* Tensors of all shards, in byte order of their names.  F32, F16 and BF16 only.  A scalar has n_dims 0; a dimension may be 0 (then n_bytes

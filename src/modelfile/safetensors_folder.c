@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "modelfile/safetensors_internal.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 
 static int by_text(const void *a, const void *b) {
@@ -104,6 +105,24 @@ bool st_index(sv text, const char *folder, safetensors **out, gv_err *err) {
     return ok;
 }
 
+const char *safetensors_instead(const char *folder) {
+    static const struct {
+        const char *start, *end, *what;
+    } kinds[] = {
+        {"", ".gguf", "; it holds GGUF files: name one of them"},
+        {"adapter_model", "", "; it holds an adapter, which has to be merged into its base model first"},
+        {"pytorch_model", ".bin", "; its weights are in PyTorch's own format: only safetensors are read"},
+        {"consolidated", ".pth", "; its weights are in PyTorch's own format: only safetensors are read"},
+    };
+    DIR *d = opendir(folder);
+    const char *what = "";
+    for (const struct dirent *e; d && (e = readdir(d));)
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (sv_starts(sv_of(e->d_name), sv_of(kinds[i].start)) && sv_ends(sv_of(e->d_name), sv_of(kinds[i].end))) what = kinds[i].what;
+    if (d) closedir(d);
+    return what;
+}
+
 safetensors *safetensors_open_folder(const char *folder, gv_err *err) {
     buf path = {0}, text = {0};
     safetensors *s = NULL;
@@ -114,7 +133,8 @@ safetensors *safetensors_open_folder(const char *folder, gv_err *err) {
         buf_clear(&path);
         buf_printf(&path, "%s/" SAFETENSORS_INDEX, folder);
         if (!file_exists(path.p))
-            gv_fail(err, GV_IO, -1, "%s: neither " SAFETENSORS_SINGLE " nor " SAFETENSORS_INDEX " is in it", folder);
+            gv_fail(err, GV_IO, -1, "%s: neither " SAFETENSORS_SINGLE " nor " SAFETENSORS_INDEX " is in it%s", folder,
+                    safetensors_instead(folder));
         else if (file_read_all(path.p, SAFETENSORS_MAX_HEADER_BYTES, &text, err) && !st_index(buf_view(&text), folder, &s, err) &&
                  !sv_starts(sv_of(err ? err->msg : ""), sv_of(folder)))
             gv_context(err, "%s", path.p);

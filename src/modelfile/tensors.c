@@ -60,7 +60,8 @@ static tensors *open_folder(const char *path, gv_err *err) {
     buf config = {0};
     t->path = gv_xstrdup(path);
     buf_printf(&config, "%s/" CONFIG_NAME, path);
-    bool ok = file_exists(config.p) || gv_fail(err, GV_IO, -1, "%s: no " CONFIG_NAME " in it, so it is no model folder", path);
+    bool ok = file_exists(config.p) ||
+              gv_fail(err, GV_IO, -1, "%s: no " CONFIG_NAME " in it, so it is no model folder%s", path, safetensors_instead(path));
     ok = ok && file_map_open(&t->config, config.p, err);
     if (ok && t->config.n > HF_MAX_CONFIG_BYTES)
         ok = gv_fail(err, GV_LIMIT, -1, "%s: %zu bytes, the cap is %d", config.p, t->config.n, HF_MAX_CONFIG_BYTES);
@@ -75,6 +76,10 @@ static tensors *open_folder(const char *path, gv_err *err) {
 tensors *tensors_open(const char *path, gv_err *err) {
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return open_folder(path, err);
+    if (sv_ends(sv_of(path), SV(".safetensors")) || sv_ends(sv_of(path), SV(CONFIG_NAME))) {
+        gv_fail(err, GV_USAGE, -1, "%s: a part of a model folder; name the folder", path);
+        return NULL;
+    }
     gguf *g = gguf_open(path, err);
     return g ? tensors_from_gguf(g) : NULL;
 }
@@ -129,18 +134,18 @@ size_t tensors_number(const tensors *t, const tensor_view *v) {
 /* ---- files ---- */
 
 size_t tensors_n_files(const tensors *t) {
-    if (!t->hf) return gguf_map(t->keys) != NULL;
+    if (!t->hf) return gguf_map(t->keys) ? gguf_n_parts(t->keys) : 0;
     return t->config.p ? 1 + safetensors_n_files(t->hf) : 0;
 }
 
 const char *tensors_file_name(const tensors *t, size_t file) {
-    const char *slash = strrchr(t->path, '/');
-    if (!t->hf) return slash ? slash + 1 : t->path;
-    return file == 0 ? CONFIG_NAME : safetensors_file_name(t->hf, file - 1);
+    if (t->hf) return file == 0 ? CONFIG_NAME : safetensors_file_name(t->hf, file - 1);
+    const char *path = gguf_path(gguf_part(t->keys, file)), *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 const file_map *tensors_file_map(const tensors *t, size_t file) {
-    if (!t->hf) return gguf_map(t->keys);
+    if (!t->hf) return gguf_map(gguf_part(t->keys, file));
     return file == 0 ? &t->config : safetensors_file_map(t->hf, file - 1);
 }
 

@@ -1,4 +1,4 @@
-/* A model's weights and hyperparameters, wherever they come from: a GGUF file, or a Hugging Face folder (config.json and safetensors).
+/* A model's weights and hyperparameters, wherever they come from: a GGUF file or the parts of one, or a Hugging Face folder (config.json and safetensors).
  *
  * Both look the same: tensors under GGUF's names (blk.N.attn_q.weight), hyperparameters as GGUF keys (llama.block_count).  For a folder the
  * keys are made from config.json (hf_config.c), the names from one table (hf_folder.c), and what a converter would compute is there too
@@ -13,7 +13,7 @@
 
 typedef struct tensors tensors;
 
-/* PATH is a GGUF file, or a folder with config.json and safetensors.  Errors name the file.  NULL on failure. */
+/* PATH is a GGUF file or any part of a split one, or a folder with config.json and safetensors.  Errors name the file.  NULL on failure. */
 tensors *tensors_open(const char *path, gv_err *err) GV_MUST_USE;
 /* Over an open GGUF, which it takes. */
 tensors *tensors_from_gguf(gguf *g);
@@ -49,7 +49,7 @@ static inline const uint8_t *tensor_row(const tensor_view *v, int64_t r) {
     return v->data + (size_t)r * row_bytes;
 }
 
-/* The files that the bytes come from: the GGUF alone, or config.json and the safetensors. None for memory. */
+/* The files that the bytes come from: the GGUF or its parts in order, or config.json and the safetensors. None for memory. */
 size_t tensors_n_files(const tensors *t);
 const char *tensors_file_name(const tensors *t, size_t file); /* without the folder */
 const file_map *tensors_file_map(const tensors *t, size_t file);

@@ -1,16 +1,16 @@
-/* The arguments of a PrometheusEval step and of its LLM: what is honoured, what changes no row and is ignored (resources, devices, engine
+/* The arguments of a PrometheusEval step and of its LLM, but for how it generates (generation.c): what is honoured, what changes no row and is ignored (resources, devices, engine
  * settings), and what is refused by name.  docs/distilabel.md has the lists. */
 #include "judge/warn.h"
 #include "pipe/pipe_internal.h"
 
 #include <stdio.h>
 
-static bool refuse(const pipe_step *s, const char *what, const char *why, gv_err *err) {
+bool pipe_refuse(const pipe_step *s, const char *what, const char *why, gv_err *err) {
     return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s is not supported: %s", s->name, what, why);
 }
 
 /* Null, false, 0, "" and empty containers ask for nothing. */
-static bool asks(const json_value *object, const char *key) {
+bool pipe_asks(const json_value *object, const char *key) {
     const json_value *v = pipe_arg(object, key);
     int64_t n = 1;
     if (!v) return false;
@@ -20,99 +20,6 @@ static bool asks(const json_value *object, const char *key) {
     case JSON_STRING: return json_string(v).n > 0;
     default: return json_size(v) > 0;
     }
-}
-
-static bool read_generation(const pipe_step *s, const json_value *llm, pipe_llm_kind kind, lm_sampling *out, gv_err *err) {
-    static const struct {
-        const char *key, *why;
-    } refused[] = {
-        {"stop", "a judge's answer ends by itself; remove it"},
-        {"stop_token_ids", "a judge's answer ends by itself; remove it"},
-        {"logprobs", "its column is not made; remove it, or judge with gavel judge --expected-score"},
-        {"top_logprobs", "its column is not made; remove it, or judge with gavel judge --expected-score"},
-        {"logits_processors", "it is Python code; remove it"},
-        {"logit_bias", "remove it"},
-        {"echo", "the answer is read without the prompt; remove it"},
-        {"response_format", "use structured_output with a regex that ends in the verdict"},
-        {"extra_sampling_params", "write its keys into generation_kwargs or remove it"},
-        {"extra_generation_kwargs", "write its keys into generation_kwargs or remove it"},
-        {"extra_body", "remove it"},
-    };
-    const json_value *g = pipe_arg(llm, "generation_kwargs");
-    const bool transformers = kind == PIPE_TRANSFORMERS;
-    bool sample;
-    if (g && json_kind_of(g) != JSON_OBJECT) return gv_fail(err, GV_FORMAT, -1, "step \"%s\": llm.generation_kwargs is no object", s->name);
-    for (size_t i = 0; g && i < sizeof refused / sizeof *refused; i++) {
-        char what[96];
-        snprintf(what, sizeof what, "llm.generation_kwargs.%s", refused[i].key);
-        if (asks(g, refused[i].key)) return refuse(s, what, refused[i].why, err);
-    }
-    if (!pipe_arg_int(s, g, "max_new_tokens", 128, &out->max_tokens, err) ||
-        !pipe_arg_double(s, g, "temperature", transformers ? 0.1 : 1, &out->temperature, err) ||
-        !pipe_arg_double(s, g, "top_p", 1, &out->top_p, err) || !pipe_arg_double(s, g, "min_p", 0, &out->min_p, err) ||
-        !pipe_arg_int(s, g, "top_k", 0, &out->top_k, err) ||
-        !pipe_arg_double(s, g, "repetition_penalty", transformers ? 1.1 : 1, &out->repetition_penalty, err) ||
-        !pipe_arg_double(s, g, "presence_penalty", 0, &out->presence_penalty, err) ||
-        !pipe_arg_double(s, g, "frequency_penalty", 0, &out->frequency_penalty, err) ||
-        !pipe_arg_bool(s, g, "do_sample", true, &sample, err))
-        return false;
-    if (out->top_k < 0) out->top_k = 0; /* vLLM's -1: off */
-    if (!sample) out->temperature = 0;
-    if (out->max_tokens < 1 || out->max_tokens > 1048576)
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": max_new_tokens is %lld, expected 1 to 1048576", s->name,
-                       (long long)out->max_tokens);
-    if (!(out->temperature >= 0 && out->temperature <= 100))
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": temperature is %g, expected 0 to 100", s->name, out->temperature);
-    if (!(out->top_p > 0 && out->top_p <= 1))
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": top_p is %g, expected more than 0 and at most 1", s->name, out->top_p);
-    if (!(out->min_p >= 0 && out->min_p <= 1))
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": min_p is %g, expected 0 to 1", s->name, out->min_p);
-    if (!(out->repetition_penalty > 0))
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": repetition_penalty is %g, expected more than 0", s->name, out->repetition_penalty);
-    return true;
-}
-
-/* A regex that asks for free text and then the verdict is what our engine does: the pattern must end in [RESULT], white space and a class or
- * choice of the verdicts. */
-static bool verdict_pattern(sv p, judge_mode mode) {
-    static const char *const scores[] = {"[1-5]", "([1-5])", "[12345]", "([12345])", "(1|2|3|4|5)", "(?:1|2|3|4|5)", NULL};
-    static const char *const letters[] = {"[AB]", "([AB])", "[A-B]", "(A|B)", "(?:A|B)", NULL};
-    if (sv_ends(p, SV("$"))) p.n--;
-    for (const char *const *t = mode == JUDGE_ABSOLUTE ? scores : letters; *t; t++) {
-        if (!sv_ends(p, sv_of(*t))) continue;
-        sv rest = sv_sub(p, 0, p.n - strlen(*t));
-        static const char *const spaces[] = {" ", "\\s", "\\s*", "\\s+", " *", " ?", "\\s?", ""};
-        for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
-            if (sv_ends(rest, sv_of(spaces[i])) && sv_ends(sv_sub(rest, 0, rest.n - strlen(spaces[i])), SV("\\[RESULT\\]"))) return true;
-    }
-    return false;
-}
-
-static bool is_choices(const json_value *schema, judge_mode mode) {
-    const size_t n = mode == JUDGE_ABSOLUTE ? 5 : 2;
-    size_t i = 0;
-    if (json_kind_of(schema) != JSON_ARRAY || json_size(schema) != n) return false;
-    for (json_iter it = json_each(schema); json_next(&it); i++) {
-        const char want = (char)((mode == JUDGE_ABSOLUTE ? '1' : 'A') + (char)i);
-        if (json_string(it.value).n != 1 || json_string(it.value).p[0] != want) return false;
-    }
-    return true;
-}
-
-static bool read_structure(const pipe_step *s, const json_value *llm, judge_mode mode, bool *constrained, gv_err *err) {
-    const json_value *o = pipe_arg(llm, "structured_output"), *format = o ? pipe_arg(o, "format") : NULL,
-                     *schema = o ? pipe_arg(o, "schema") : NULL;
-    *constrained = false;
-    if (!o || json_size(o) == 0) return true;
-    const sv f = format ? json_string(format) : (sv){"", 0};
-    *constrained =
-        schema && ((sv_is(f, "regex") && verdict_pattern(json_string(schema), mode)) || (sv_is(f, "choice") && is_choices(schema, mode)));
-    if (*constrained) return true;
-    return refuse(s, "this llm.structured_output",
-                  mode == JUDGE_ABSOLUTE
-                      ? "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [1-5]'} or remove it"
-                      : "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [AB]'} or remove it",
-                  err);
 }
 
 static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *out, gv_err *err) {
@@ -129,15 +36,24 @@ static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *
                        "OpenAILLM and ClientvLLM as a client. Replace the class in llm.type_info.name",
                        s->name, type.n ? str_show(type).text : "without a type_info");
     *l = (pipe_llm){.kind = c->kind, .class_name = c->name};
-    if (asks(llm, "use_offline_batch_generation")) return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `%s", s->name, offline);
-    if (asks(llm, "use_magpie_template")) return refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
+    if (pipe_asks(llm, "use_offline_batch_generation")) return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `%s", s->name, offline);
+    if (pipe_asks(llm, "chat_format"))
+        return pipe_refuse(s, "llm.chat_format", "write the layout as a template into llm.chat_template, or remove it for the model's own",
+                           err);
+    if (pipe_asks(llm, "use_magpie_template"))
+        return pipe_refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
     if (!pipe_arg_text(s, llm, c->kind == PIPE_LLAMACPP ? "model_path" : "model", "", a, &l->model, err) ||
         !pipe_arg_text(s, llm, "base_url", "", a, &l->base_url, err) ||
-        !pipe_arg_text(s, llm, "chat_template", NULL, a, &l->chat_template, err) || !pipe_arg_int(s, llm, "seed", 0, &seed, err))
+        !pipe_arg_text(s, llm, "chat_template", NULL, a, &l->chat_template, err) ||
+        !pipe_arg_text(s, llm, "revision", "", a, &l->revision, err) || !pipe_arg_text(s, llm, "tokenizer", "", a, &l->tokenizer, err) ||
+        !pipe_arg_text(s, llm, "tokenizer_revision", "", a, &l->tokenizer_revision, err) || !pipe_arg_int(s, llm, "seed", 0, &seed, err))
         return false;
     l->sampling.seed = (uint64_t)seed;
     if (!*l->model && c->kind != PIPE_CLIENT_VLLM) return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model", s->name);
-    return read_generation(s, llm, c->kind, &l->sampling, err) && read_structure(s, llm, mode, &out->constrained, err);
+    if (!pipe_read_generation(s, llm, c, a, &l->sampling, err) || !pipe_read_structure(s, llm, mode, &out->constrained, err)) return false;
+    if (out->constrained && l->sampling.rules && l->sampling.rules->n_stops)
+        return pipe_refuse(s, "llm.generation_kwargs.stop beside llm.structured_output", "the verdict ends the answer; remove stop", err);
+    return true;
 }
 
 /* distilabel's own checks of the rubric and of the argument types. */
@@ -216,8 +132,9 @@ static bool check_columns_arg(const pipe_step *s, gv_err *err) {
     if (names && (json_kind_of(names) != JSON_ARRAY || json_size(names) != json_size(columns)))
         return gv_fail(err, GV_USAGE, -1, "step \"%s\": output_columns has %zu names, columns %zu", s->name, json_size(names),
                        json_size(columns));
-    if (s->kind == PIPE_EXPAND && (asks(s->json, "encoded") || asks(s->json, "split_statistics")))
-        return refuse(s, asks(s->json, "encoded") ? "encoded" : "split_statistics", "columns must hold lists; set it to false", err);
+    if (s->kind == PIPE_EXPAND && (pipe_asks(s->json, "encoded") || pipe_asks(s->json, "split_statistics")))
+        return pipe_refuse(s, pipe_asks(s->json, "encoded") ? "encoded" : "split_statistics", "columns must hold lists; set it to false",
+                           err);
     return true;
 }
 
@@ -231,8 +148,8 @@ static bool check_source(const pipe_step *s, gv_err *err) {
             return gv_fail(err, GV_USAGE, -1,
                            "Step '%s' is missing required runtime parameter '%s'. Please, provide a value for it: --param %s.%s=...",
                            s->name, required[i].key, s->name, required[i].key);
-    if (asks(s->json, "storage_options"))
-        return refuse(s, "storage_options", "remote file systems are not read; download the files first", err);
+    if (pipe_asks(s->json, "storage_options"))
+        return pipe_refuse(s, "storage_options", "remote file systems are not read; download the files first", err);
     return true;
 }
 

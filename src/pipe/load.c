@@ -202,9 +202,10 @@ pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size
     return NULL;
 }
 
-pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, gv_err *err) {
+pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, const volatile sig_atomic_t *stop, gv_err *err) {
     buf bytes = {0};
-    const bool ok = pipe_is_url(path) ? pipe_fetch(path, MAX_FILE_BYTES, &bytes, err) : file_read_all(path, MAX_FILE_BYTES, &bytes, err);
+    const bool ok =
+        pipe_is_url(path) ? pipe_fetch(path, MAX_FILE_BYTES, stop, &bytes, err) : file_read_all(path, MAX_FILE_BYTES, &bytes, err);
     pipeline *p = ok ? pipe_parse(buf_view(&bytes), path, params, n_params, err) : NULL;
     buf_fini(&bytes);
     return p;

@@ -66,6 +66,7 @@ static const char *const vllm_params[] = {"cuda_devices",
                                           "seed",
                                           "extra_kwargs",
                                           "structured_output",
+                                          "model_kwargs", /* its name for extra_kwargs in 1.0 */
                                           NULL};
 static const char *const vllm_generation[] = {"max_new_tokens",
                                               "presence_penalty",
@@ -90,6 +91,8 @@ static const char *const transformers_params[] = {"cuda_devices",
                                                   "magpie_pre_query_template",
                                                   "generation_kwargs",
                                                   "use_offline_batch_generation",
+                                                  "offline_batch_generation_block_until_done",
+                                                  "jobs_ids",
                                                   "model",
                                                   "revision",
                                                   "torch_dtype",
@@ -109,6 +112,8 @@ static const char *const llamacpp_params[] = {"use_magpie_template",
                                               "magpie_pre_query_template",
                                               "generation_kwargs",
                                               "use_offline_batch_generation",
+                                              "offline_batch_generation_block_until_done",
+                                              "jobs_ids",
                                               "model_path",
                                               "n_gpu_layers",
                                               "chat_format",
@@ -119,6 +124,7 @@ static const char *const llamacpp_params[] = {"use_magpie_template",
                                               "extra_kwargs",
                                               "tokenizer_id",
                                               "structured_output",
+                                              "chat_template", /* here only */
                                               NULL};
 static const char *const llamacpp_generation[] = {
     "max_new_tokens", "frequency_penalty", "presence_penalty", "temperature", "top_p", "extra_generation_kwargs", NULL};
@@ -141,6 +147,8 @@ static const char *const client_params[] = {"use_magpie_template",
                                             "magpie_pre_query_template",
                                             "generation_kwargs",
                                             "use_offline_batch_generation",
+                                            "offline_batch_generation_block_until_done",
+                                            "jobs_ids",
                                             "model",
                                             "base_url",
                                             "api_key",
@@ -150,7 +158,7 @@ static const char *const client_params[] = {"use_magpie_template",
                                             "structured_output",
                                             "tokenizer",
                                             "tokenizer_revision",
-                                            "chat_template",
+                                            "chat_template", /* here only */
                                             NULL};
 static const char *const client_generation[] = {
     "max_new_tokens", "frequency_penalty", "logit_bias", "presence_penalty", "temperature", "top_p", NULL};

@@ -34,6 +34,20 @@ bool pipe_arg_double(const pipe_step *s, const json_value *object, const char *k
 bool pipe_arg_text(const pipe_step *s, const json_value *object, const char *key, const char *otherwise, arena *a, const char **out,
                    gv_err *err) GV_MUST_USE;
 
+/* Does the argument ask for something?  Null, false, 0, "" and empty containers do not. */
+bool pipe_asks(const json_value *object, const char *key);
+/* GV_UNSUPPORTED: 'step "task": WHAT is not supported: WHY'. */
+bool pipe_refuse(const pipe_step *s, const char *what, const char *why, gv_err *err);
+
+/* tokenizer.c: the chat template in the tokenizer_config.json of a folder here, or of a Hub repository at a revision (NULL: main).  False, and why, if
+ * there is none. */
+bool pipe_tokenizer_template(const char *name, const char *revision, const volatile sig_atomic_t *stop, buf *out, gv_err *err) GV_MUST_USE;
+
+/* generation.c.  out->seed is what generation_kwargs may replace; strings and rules live in a. */
+bool pipe_read_generation(const pipe_step *s, const json_value *llm, const pipe_llm_class *c, arena *a, lm_sampling *out,
+                          gv_err *err) GV_MUST_USE;
+bool pipe_read_structure(const pipe_step *s, const json_value *llm, judge_mode mode, bool *constrained, gv_err *err) GV_MUST_USE;
+
 /* As JSON; a number in its shortest form, so that YAML's 1.0e-05 and JSON's 1e-05 are the same. */
 void pipe_put_value(const json_value *v, buf *out);
 
@@ -43,6 +57,6 @@ bool pipe_check_graph(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_
 
 /* fetch.c: the bytes of a pipeline file at http(s)://... or hf://datasets/ORG/NAME[@REV]/FILE, at most cap. */
 bool pipe_is_url(const char *path);
-bool pipe_fetch(const char *url, uint64_t cap, buf *out, gv_err *err) GV_MUST_USE;
+bool pipe_fetch(const char *url, uint64_t cap, const volatile sig_atomic_t *stop, buf *out, gv_err *err) GV_MUST_USE;
 
 #endif

@@ -71,6 +71,20 @@ bool tok_read_templates(tok *t, const json_value *v, const char *from, gv_err *e
     }
 }
 
+bool tok_config_template(const json_value *config, buf *out, gv_err *err) {
+    static const char from[] = "tokenizer_config.json";
+    tok *t = tok_new(err);
+    buf names = {0};
+    bool ok = t && tok_read_templates(t, json_get(config, "chat_template"), from, err);
+    if (ok) tok_put_template_names(t, &names);
+    if (ok && names.n && tok_chat_template(t).n == 0)
+        ok = gv_fail(err, GV_USAGE, -1, "%s has chat templates by name, but none is \"default\": %s", from, names.p);
+    if (ok) buf_add_sv(out, tok_chat_template(t));
+    tok_free(t);
+    buf_fini(&names);
+    return ok;
+}
+
 /* ---- GGUF ---- */
 
 bool tok_templates_from_gguf(tok *t, const gguf *g, gv_err *err) {

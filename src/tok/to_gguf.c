@@ -43,7 +43,7 @@ static void put_merges(const tok *t, gguf_out *o) {
 
 static void put_scores(const tok *t, int32_t n_vocab, gguf_out *o) {
     float *score = gv_xcalloc((size_t)n_vocab + 1, sizeof *score);
-    for (int32_t i = 0; i < t->n; i++) score[i] = t->e[i].score;
+    for (int32_t i = 0; i < t->n && i < n_vocab; i++) score[i] = t->e[i].score;
     if (t->by_pair) {
         size_t n;
         const tok_pair **pair = sorted_pairs(t, &n);
@@ -70,22 +70,24 @@ static void put_tokens(const tok *t, int32_t n_vocab, gguf_out *o) {
     free(type);
 }
 
-static void put_id(gguf_out *o, const char *key, int32_t id) {
-    if (id >= 0) gguf_out_u32(o, key, (uint32_t)id);
+static void put_id(gguf_out *o, const char *key, int32_t id, int32_t n_vocab) {
+    if (id >= 0 && id < n_vocab) gguf_out_u32(o, key, (uint32_t)id);
 }
 
 /* EOS, and what else ends a turn. */
-static void put_ends(const tok *t, gguf_out *o) {
+static void put_ends(const tok *t, int32_t n_vocab, gguf_out *o) {
     static const char *const more[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
     size_t n = 0;
-    put_id(o, "tokenizer.ggml.eos_token_id", t->eos);
-    for (int32_t i = 0; i < t->n && n < sizeof more / sizeof *more; i++)
-        if (i != t->eos && tok_is_eog(t, i)) put_id(o, more[n++], i);
+    put_id(o, "tokenizer.ggml.eos_token_id", t->eos, n_vocab);
+    for (int32_t i = 0; i < t->n && i < n_vocab && n < sizeof more / sizeof *more; i++)
+        if (i != t->eos && tok_is_eog(t, i)) put_id(o, more[n++], i, n_vocab);
 }
 
 bool tok_put_keys(const tok *t, int32_t n_vocab, gguf_out *o, gv_err *err) {
     static const char *const pre[] = {"default", "gpt-2", "smollm", "llama-bpe", "qwen2"}; /* by tok_pretok */
-    if (t->n > n_vocab) return gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the embedding %d rows", t->n, n_vocab);
+    if (tok_n_text(t) > n_vocab)
+        return gv_fail(err, GV_FORMAT, -1, "the tokenizer has %d tokens, the embedding %d rows: \"%s\" has none", t->n, n_vocab,
+                       str_show(tok_name(t, n_vocab)).text);
     const bool spm = t->family == TOK_SPM;
     gguf_out_string(o, "tokenizer.ggml.model", spm ? SV("llama") : SV("gpt2"));
     gguf_out_string(o, "tokenizer.ggml.pre", sv_of(pre[spm ? PRETOK_NONE : t->pretok]));
@@ -94,9 +96,9 @@ bool tok_put_keys(const tok *t, int32_t n_vocab, gguf_out *o, gv_err *err) {
         put_scores(t, n_vocab, o);
     else
         put_merges(t, o);
-    put_id(o, "tokenizer.ggml.bos_token_id", t->bos);
-    put_ends(t, o);
-    put_id(o, "tokenizer.ggml.unknown_token_id", t->unk);
+    put_id(o, "tokenizer.ggml.bos_token_id", t->bos, n_vocab);
+    put_ends(t, n_vocab, o);
+    put_id(o, "tokenizer.ggml.unknown_token_id", t->unk, n_vocab);
     gguf_out_bool(o, "tokenizer.ggml.add_bos_token", t->adds_bos);
     if (spm) gguf_out_bool(o, "tokenizer.ggml.add_space_prefix", t->dummy_prefix);
     tok_put_templates(t, o);

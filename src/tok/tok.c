@@ -327,6 +327,11 @@ bool tok_is_control(const tok *t, int32_t id) {
 bool tok_is_padding(const tok *t, int32_t id) {
     return known(t, id) && t->e[id].type == TT_UNUSED;
 }
+int32_t tok_n_text(const tok *t) {
+    int32_t n = t->n;
+    while (n > 0 && tok_is_control(t, n - 1)) n--;
+    return n;
+}
 const char *tok_hash(const tok *t) {
     return t->hash;
 }

@@ -9,6 +9,7 @@
 #define GAVEL_TOK_TOK_H
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "modelfile/tensors.h"
 
@@ -22,7 +23,8 @@ tok *tok_from_gguf(const gguf *g, gv_err *err) GV_MUST_USE;
 tok *tok_from_tensors(const tensors *model, gv_err *err) GV_MUST_USE;
 /* The same from bytes (fuzzing, tests): kind is "model" or "json". */
 tok *tok_from_bytes(sv bytes, const char *kind, gv_err *err) GV_MUST_USE;
-/* Writes everything as a GGUF's tokenizer.* keys, filled up to n_vocab tokens.  GV_FORMAT if the tokenizer has more. */
+/* Writes everything as a GGUF's tokenizer.* keys, filled up to n_vocab tokens.  GV_FORMAT if
+ * tok_n_text has more. */
 bool tok_put_keys(const tok *t, int32_t n_vocab, gguf_out *o, gv_err *err) GV_MUST_USE;
 void tok_free(tok *t);
 
@@ -61,12 +63,18 @@ void tok_decode_text(const tok *t, const int32_t *id, size_t n, bool show_specia
  * its surface, one U+FFFD for each malformed byte of a run of byte tokens), bpe as tokenizers with special tokens shown. `gavel tokenize
  * --decode` prints this; its --hex prints tok_decode(show_special, at_start). */
 void tok_decode_reference(const tok *t, const int32_t *id, size_t n, buf *out);
+/* Appends the chat template of a tokenizer_config.json: its text, or of several by name the one called "default"; GV_USAGE with their names if none is;
+ * nothing if there is none at all. */
+bool tok_config_template(const json_value *config, buf *out, gv_err *err) GV_MUST_USE;
 /* The raw bytes one token adds in the middle of a text (empty for control tokens); borrowed. */
 sv tok_token_bytes(const tok *t, int32_t id);
 
 int32_t tok_n_vocab(const tok *t); /* ids 0..n-1, padding included */
-int32_t tok_bos(const tok *t);     /* -1 if there is none */
-int32_t tok_eos(const tok *t);     /* -1 if there is none */
+/* Ids that text can become: the control tokens at the end of the vocabulary (such as a <pad> that a fine-tune added) do not count.  A model has at
+ * least as many rows. */
+int32_t tok_n_text(const tok *t);
+int32_t tok_bos(const tok *t); /* -1 if there is none */
+int32_t tok_eos(const tok *t); /* -1 if there is none */
 /* True if the model's convention puts BOS in front of every prompt (add_bos_token; default as the family's: spm yes, bpe no, unless the
  * post-processor of tokenizer.json says otherwise). */
 bool tok_adds_bos(const tok *t);

@@ -15,16 +15,21 @@ enum { SLICE_CHUNKS = 256, MAX_RECIPE_BYTES = 1 << 20 };
 
 /* ---- models that fit together ---- */
 
+/* Messages name a model as the recipe does. */
+static bool open_model(const merge_options *o, const char *name, merge_model *m, gv_err *err) {
+    struct stat st;
+    m->name = name;
+    if (!o->locate(o->ctx, name, &m->path, err)) return gv_context(err, "model %s", name);
+    if (stat(m->path, &st) == 0 && !S_ISDIR(st.st_mode))
+        return gv_fail(err, GV_USAGE, -1, "model %s is a file; merging takes Hugging Face folders (config.json, safetensors)", name);
+    m->t = tensors_open(m->path, err);
+    if (m->t) return true;
+    return strcmp(name, m->path) == 0 ? false : gv_context(err, "model %s", name); /* the message has the path */
+}
+
 static bool open_models(const merge_options *o, const merge_recipe *r, merge_model *m, gv_err *err) {
-    for (size_t i = 0; i < r->n; i++) {
-        struct stat st;
-        if (!o->locate(o->ctx, r->input[i].model, &m[i].path, err)) return false;
-        if (stat(m[i].path, &st) == 0 && !S_ISDIR(st.st_mode))
-            return gv_fail(err, GV_USAGE, -1, "model %s is a file; merging takes Hugging Face folders (config.json, safetensors)",
-                           r->input[i].model);
-        m[i].t = tensors_open(m[i].path, err);
-        if (!m[i].t) return false;
-    }
+    for (size_t i = 0; i < r->n; i++)
+        if (!open_model(o, r->input[i].model, &m[i], err)) return gv_context(err, "%s", o->recipe);
     return true;
 }
 
@@ -42,32 +47,32 @@ static bool check_tensors(const merge_model *a, const merge_model *b, gv_err *er
     const safetensors *x = tensors_hf(a->t), *y = tensors_hf(b->t);
     for (size_t i = 0; i < safetensors_count(x); i++) {
         const tensor_view *v = safetensors_at(x, i), *w = safetensors_find(y, v->name);
-        if (!w) return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", v->name, a->path, b->path);
+        if (!w) return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", v->name, a->name, b->name);
         if (same_shape(v, w)) continue;
         buf p = {0}, q = {0};
         put_shape(v, &p);
         put_shape(w, &q);
-        gv_fail(err, GV_FORMAT, -1, "tensor %s: shape %s in %s, %s in %s", v->name, p.p, a->path, q.p, b->path);
+        gv_fail(err, GV_FORMAT, -1, "tensor %s: shape %s in %s, %s in %s", v->name, p.p, a->name, q.p, b->name);
         buf_fini(&p);
         buf_fini(&q);
         return false;
     }
     for (size_t i = 0; i < safetensors_count(y); i++)
         if (!safetensors_find(x, safetensors_at(y, i)->name))
-            return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", safetensors_at(y, i)->name, b->path, a->path);
+            return gv_fail(err, GV_FORMAT, -1, "tensor %s is in %s, but not in %s", safetensors_at(y, i)->name, b->name, a->name);
     return true;
 }
 
 static bool check_config(const merge_model *a, const merge_model *b, gv_err *err) {
     const hf_config *x = tensors_hf_config(a->t), *y = tensors_hf_config(b->t);
     if (strcmp(x->model_type, y->model_type) != 0)
-        return gv_fail(err, GV_FORMAT, -1, "model_type is %s in %s, %s in %s", x->model_type, a->path, y->model_type, b->path);
+        return gv_fail(err, GV_FORMAT, -1, "model_type is %s in %s, %s in %s", x->model_type, a->name, y->model_type, b->name);
     if (x->heads != y->heads || x->heads_kv != y->heads_kv)
         return gv_fail(err, GV_FORMAT, -1, "%lld heads with %lld of keys in %s, %lld with %lld in %s", (long long)x->heads,
-                       (long long)x->heads_kv, a->path, (long long)y->heads, (long long)y->heads_kv, b->path);
+                       (long long)x->heads_kv, a->name, (long long)y->heads, (long long)y->heads_kv, b->name);
     if (x->rope_theta < y->rope_theta || x->rope_theta > y->rope_theta)
-        log_msg(LOG_WARN, "rope_theta is %g in %s, %g in %s: such weights are unlikely to fit together", x->rope_theta, a->path,
-                y->rope_theta, b->path);
+        log_msg(LOG_WARN, "rope_theta is %g in %s, %g in %s: such weights are unlikely to fit together", x->rope_theta, a->name,
+                y->rope_theta, b->name);
     return true;
 }
 
@@ -76,22 +81,22 @@ static bool check_tokens(const merge_model *a, const tok *x, const merge_model *
     for (int32_t i = 0; i < n; i++)
         if (!sv_eq(tok_piece(x, i), tok_piece(y, i)))
             return gv_fail(err, GV_FORMAT, -1, "vocabularies differ: token %d is \"%s\" in %s, \"%s\" in %s", i,
-                           str_show(tok_piece(x, i)).text, a->path, str_show(tok_piece(y, i)).text, b->path);
+                           str_show(tok_piece(x, i)).text, a->name, str_show(tok_piece(y, i)).text, b->name);
     if (tok_n_vocab(x) != tok_n_vocab(y))
-        return gv_fail(err, GV_FORMAT, -1, "vocabularies differ: %d tokens in %s, %d in %s", tok_n_vocab(x), a->path, tok_n_vocab(y),
-                       b->path);
+        return gv_fail(err, GV_FORMAT, -1, "vocabularies differ: %d tokens in %s, %d in %s", tok_n_vocab(x), a->name, tok_n_vocab(y),
+                       b->name);
     if (strcmp(tok_hash(x), tok_hash(y)) != 0)
         return gv_fail(err, GV_FORMAT, -1, "tokenizers of %s and %s have the same tokens, but differ in merges, scores or kinds of tokens",
-                       a->path, b->path);
+                       a->name, b->name);
     return true;
 }
 
 static bool check_models(const merge_model *m, size_t n, gv_err *err) {
     tok *first = tok_from_tensors(m[0].t, err);
-    bool ok = first || gv_context(err, "%s", m[0].path);
+    bool ok = first || gv_context(err, "%s", m[0].name);
     for (size_t i = 1; ok && i < n; i++) {
         tok *other = tok_from_tensors(m[i].t, err);
-        ok = other || gv_context(err, "%s", m[i].path);
+        ok = other || gv_context(err, "%s", m[i].name);
         ok = ok && check_config(&m[0], &m[i], err) && check_tokens(&m[0], first, &m[i], other, err) && check_tensors(&m[0], &m[i], err);
         tok_free(other);
     }

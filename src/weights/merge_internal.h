@@ -79,7 +79,8 @@ void merge_job_fini(merge_job *j);
 /* ---- merge_folder.c ---- */
 
 typedef struct merge_model {
-    char *path;
+    const char *name; /* as the recipe names it; the recipe's */
+    char *path;       /* where it lies */
     tensors *t;
 } merge_model;
 

@@ -1,4 +1,4 @@
-"""GGUF files for tests: a reader of GGUF v3, and the Hugging Face folder that a file could have been made from.  Standard library only."""
+"""GGUF files for tests: a reader of GGUF v3, the Hugging Face folder that a file could have been made from, and its parts.  Standard library only."""
 import json
 import mmap
 import os
@@ -15,6 +15,11 @@ QWEN2 = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^
 
 def tensors(path):
     """{name: (shape, type number, offset)}, start of the data, keys as raw bytes."""
+    return layout(path)[:3]
+
+
+def layout(path):
+    """The same, and the type and value of each key as they stand in the file."""
     with open(path, "rb") as f:
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     at = 24
@@ -37,11 +42,13 @@ def tensors(path):
         return data[at - SIZES[kind]:at]
 
     n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
-    keys, found = {}, {}
+    keys, found, entries = {}, {}, {}
     for _ in range(n_keys):
         name = string().decode()
+        begin = at
         at += 4
-        keys[name] = value(struct.unpack_from("<I", data, at - 4)[0])
+        keys[name] = value(struct.unpack_from("<I", data, begin)[0])
+        entries[name] = data[begin:at]
     for _ in range(n_tensors):
         name = string().decode()
         n_dims = struct.unpack_from("<I", data, at)[0]
@@ -49,7 +56,57 @@ def tensors(path):
         kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * n_dims)
         at += 16 + 8 * n_dims
         found[name] = (shape, kind, offset)
-    return found, (at + 31) // 32 * 32, keys
+    return found, (at + 31) // 32 * 32, keys, entries
+
+
+def raw(path):
+    """A file to be written again: {"keys": {name: type and value as bytes}, "tensors": [(name, shape, type number, data)]}."""
+    found, start, _, entries = layout(path)
+    with open(path, "rb") as f:
+        data = f.read()
+    ends = sorted(offset for _, _, offset in found.values())[1:] + [len(data) - start]
+    return {"keys": entries, "tensors": [(name, shape, kind, data[start + offset:start + min(e for e in ends if e > offset)])
+                                         for name, (shape, kind, offset) in found.items()]}
+
+
+def string(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def whole_number(v, kind=4):
+    """Type and value of a key: u16 is 2, u32 4, i32 5."""
+    return struct.pack("<I" + {2: "H", 4: "I", 5: "i"}[kind], kind, v)
+
+
+def put(path, content):
+    """Writes what raw gives."""
+    out, at = b"GGUF" + struct.pack("<IQQ", 3, len(content["tensors"]), len(content["keys"])), 0
+    for name, entry in content["keys"].items():
+        out += string(name) + entry
+    for name, shape, kind, data in content["tensors"]:
+        out += string(name) + struct.pack("<I%dQIQ" % len(shape), len(shape), *shape, kind, at)
+        at += len(data)
+    with open(path, "wb") as f:
+        f.write(out + b"\0" * (-len(out) % 32) + b"".join(data for _, _, _, data in content["tensors"]))
+    return path
+
+
+def parts(source, n, empty_first=False):
+    """What gguf-split of llama.cpp makes of a file: n contents for put, all keys in the first, tensors in order."""
+    whole, count = raw(source), n - empty_first
+    every = -(-len(whole["tensors"]) // count)
+    made = [{"keys": {}, "tensors": whole["tensors"][i * every:(i + 1) * every]} for i in range(count)]
+    if empty_first:
+        made.insert(0, {"keys": {}, "tensors": []})
+    for i, part in enumerate(made):
+        part["keys"] = dict(whole["keys"] if i == 0 else {}, **{
+            "split.no": whole_number(i, 2), "split.tensors.count": whole_number(len(whole["tensors"]), 5), "split.count": whole_number(n, 2)})
+    return made
+
+
+def put_parts(stem, contents):
+    """Writes STEM-00001-of-N.gguf and so on; their paths."""
+    return [put("%s-%05d-of-%05d.gguf" % (stem, i + 1, len(contents)), part) for i, part in enumerate(contents)]
 
 
 def u32(keys, name):

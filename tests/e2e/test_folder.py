@@ -7,7 +7,7 @@ import struct
 import time
 
 import support
-from support import DATA, RUBRIC, Skip, judge, read, rows, run, table, write
+from support import refused, DATA, RUBRIC, Skip, judge, read, rows, run, table, write
 
 MODELS = os.path.join(DATA, "oracle", "models")
 IDS = [1, 5, 9, 200, 33, 17, 4, 100, 11, 12, 45]
@@ -110,13 +110,46 @@ def wrong_folders_and_types_are_refused(_):
         done = run("logits", "-", "--out", "l.bin", "--model", *args, stdin=[{"ids": IDS}])
         assert done.code in (1, 2) and message in done.err, done.err
     config = json.load(open("broken/config.json"))
+    for name in ("broken/config.json", "broken/model.safetensors"):
+        refused(run("inspect", name), 2, "%s: a part of a model folder; name the folder" % name)
+    write("empty/judge.Q8_0.gguf", "")
+    refused(run("inspect", "empty"), 1, "so it is no model folder; it holds GGUF files: name one of them")
     write("broken/config.json", json.dumps(dict(config, model_type="phi3")))
     done = run("inspect", "broken")
     assert done.code == 1 and "broken: config.json: model_type \"phi3\" is not supported" in done.err, done.err
     os.remove("broken/model.safetensors")
     write("broken/config.json", json.dumps(config))
     done = run("inspect", "broken")
-    assert done.code == 1 and "broken: neither model.safetensors nor model.safetensors.index.json is in it" in done.err, done.err
+    assert done.code == 1 and "broken: neither model.safetensors nor model.safetensors.index.json is in it\n" in done.err, done.err
+    for name, hint in (("pytorch_model-00001-of-00002.bin", "its weights are in PyTorch's own format: only safetensors are read"),
+                       ("adapter_model.safetensors", "it holds an adapter, which has to be merged into its base model first")):
+        write("broken/" + name, "x")
+        refused(run("inspect", "broken"), 1, "is in it; " + hint)
+        os.remove("broken/" + name)
+
+
+def a_padding_token_without_a_row_does_no_harm(_):
+    write("in.jsonl", rows(3))
+    args = ["--max-tokens", "20", "--keep", "feedback,result,status"]
+    shutil.copytree(hf("llama"), "padded")
+    n = json.load(open("padded/config.json"))["vocab_size"]
+    config = json.load(open("padded/tokenizer_config.json"))
+    config["added_tokens_decoder"][str(n)] = {"content": "<pad>", "special": True}
+    write("padded/tokenizer_config.json", json.dumps(config))
+    judge("in.jsonl", "plain.jsonl", *args, model=hf("llama"), want=0)
+    done = judge("in.jsonl", "padded.jsonl", *args, model="padded", want=0)
+    assert read("padded.jsonl") == read("plain.jsonl")
+    assert "the model has no row for the last 1 tokens of its tokenizer, from \"<pad>\" on" in done.err, done.err
+    run("quantize", "padded", "p.gguf", "--type", "f32", want=0)
+    run("quantize", hf("llama"), "q.gguf", "--type", "f32", want=0)
+    assert run("tokenize", "-", "--model", "p.gguf", stdin=[{"text": "<pad> a"}], want=0).out == \
+        run("tokenize", "-", "--model", "q.gguf", stdin=[{"text": "<pad> a"}], want=0).out
+    refused = run("logits", "-", "--out", "l.bin", "--model", "padded", stdin=[{"ids": [1, n]}])
+    assert refused.code == 1 and "is outside the vocabulary of %d" % n in refused.err, refused.err
+    config["added_tokens_decoder"][str(n + 1)] = {"content": "<word>", "special": False}
+    write("padded/tokenizer_config.json", json.dumps(config))
+    done = run("logits", "-", "--out", "l.bin", "--model", "padded", stdin=[{"ids": IDS}])
+    assert done.code == 1 and "the model's output %d rows: \"<pad>\" has none" % n in done.err, done.err
 
 
 def inspect_shows_a_folder(_):
@@ -159,5 +192,5 @@ def a_model_of_seven_billion_weights_loads_in_eight_gib(where):
 if __name__ == "__main__":
     support.main([a_folder_gives_the_logits_of_its_gguf, a_folder_gives_the_verdicts_of_its_gguf, what_gavel_quantize_writes_has_the_same_bytes,
                   a_run_records_what_its_weights_were_quantised_to, wrong_folders_and_types_are_refused,
-                  inspect_shows_a_folder,
+                  a_padding_token_without_a_row_does_no_harm, inspect_shows_a_folder,
                   a_model_of_seven_billion_weights_loads_in_eight_gib])

@@ -144,8 +144,7 @@ def what_is_not_run_is_an_error_that_names_step_and_argument(_):
     cases = [
         ([("PrometheusEval", "UltraFeedback")], 1, 'step "task": gavel does not run UltraFeedback; it runs PrometheusEval, '),
         ([("name: vLLM", "name: MistralLLM")], 1, 'step "task": gavel does not run the LLM MistralLLM; it runs vLLM, '),
-        ([("temperature: 0.7", "temperature: 0.7\n          stop: [x]")], 1,
-         'step "task": llm.generation_kwargs.stop is not supported: a judge\'s answer ends by itself; remove it'),
+        ([("temperature: 0.7", "temprature: 0.7")], 2, 'step "task": vLLM has no generation keyword "temprature"; did you mean temperature?'),
         ([("temperature: 0.7", "temperature: -1")], 2, 'step "task": temperature is -1, expected 0 to 100'),
         ([("temperature: 0.7", "temperature: hot")], 1, 'step "task": temperature is "hot", expected a number'),
         ([("num_generations: 1", "num_generations: 0")], 2, 'step "task": num_generations is 0, expected 1 to 1024'),
@@ -168,7 +167,7 @@ def what_is_not_run_is_an_error_that_names_step_and_argument(_):
         check = refused_as_distilabel if "root step" in message or "not among" in message else refused
         check(run("validate", edited(change)), code, message)
     refused(run("validate", os.path.join(FILES, "routing.yaml")), 1, 'step "load": the routing batch function "sample_n_steps"')
-    refused(run("validate", os.path.join(FILES, "generation_kwargs.yaml")), 1, "llm.generation_kwargs.stop is not supported")
+    refused(run("validate", os.path.join(FILES, "generation_kwargs.yaml")), 1, "llm.generation_kwargs.logprobs is not supported: its column is not made")
     refused(run("run", os.path.join(FILES, "openai.yaml"), "--model", "x.gguf", "--out", "o.jsonl"), 2, 'step "load"', "--dataset FILE")
 
 
@@ -189,6 +188,108 @@ def parameters_are_typed_merged_and_checked_by_name(_):
             ("task=1", "--param task=1: expected STEP.PARAMETER=VALUE"), ("task..x=1", "expected STEP.PARAMETER=VALUE"),
             ("task.rubric", "expected STEP.PARAMETER=VALUE")):
         refused(run("info", EXAMPLE, "--param", param), 2, message)
+
+
+ARGUMENTS = json.loads(read(os.path.join(PIPES, "arguments.json")))["classes"]
+LLMS = list(ARGUMENTS)
+# A value that asks for something, for each keyword of a class or of the object that holds more of them.
+ASKS = {"max_new_tokens": 64, "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "repeat_penalty": 1.1,
+        "presence_penalty": 0.1, "frequency_penalty": 0.1, "do_sample": False, "stop": ["x", "yy"], "stop_token_ids": [2], "min_tokens": 3, "seed": 4,
+        "include_stop_str_in_output": True, "skip_special_tokens": False, "logprobs": 5, "top_logprobs": 5, "echo": True,
+        "logits_processors": ["x"], "response_format": {"type": "json_object"}, "logit_bias": {"5": 1.5}, "extra_sampling_params": {"min_tokens": 3},
+        "extra_generation_kwargs": {"top_k": 3}, "extra_body": {"guided_regex": "x"}, "bad_words": ["x"], "ignore_eos": True, "mirostat_mode": 1}
+HOLDERS = {"vLLM": "extra_sampling_params", "LlamaCppLLM": "extra_generation_kwargs", "OpenAILLM": "extra_body"}
+
+
+def with_llm(name, kwargs, **more):
+    with open(os.path.join(FILES, "no_raw.json"), encoding="utf-8") as f:
+        d = json.load(f)
+    step = next(s["step"] for s in d["pipeline"]["steps"] if "llm" in s["step"])
+    step["llm"] = {"model": "m", "model_path": "m", "generation_kwargs": kwargs, "type_info": {"module": "x", "name": name}, **more}
+    with open("p.json", "w", encoding="utf-8") as f:
+        json.dump(d, f)
+    return "p.json"
+
+
+def documented(title):
+    """The table under a heading of docs/distilabel.md: {name: {class: cell}}."""
+    lines = read(os.path.join(ROOT, "docs", "distilabel.md")).decode().split("\n" + title + "\n", 1)[1].split("\n")
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines[:next(i for i, x in enumerate(lines) if i > 3 and x.startswith("#"))]
+            if line.startswith("|")]
+    assert rows[0][1:] == LLMS, rows[0]
+    return {r[0]: dict(zip(LLMS, r[1:])) for r in rows[2:]}
+
+
+def every_keyword_of_the_llms_is_honoured_or_refused_as_the_documentation_says(_):
+    table_of = documented("### Keywords of generation")
+    for name in LLMS:
+        holder = HOLDERS.get(name)
+        assert not [k for k in ARGUMENTS[name]["generation"] if table_of[k][name] in ("", "inside")], name  # distilabel's own stand outside
+        for keyword, cells in table_of.items():
+            cell, kwargs = cells[name], {keyword: ASKS[keyword]}
+            if cell == "":
+                refused(run("validate", with_llm(name, kwargs)), 2, 'step "judge": %s has no generation keyword "%s"' % (name, keyword))
+                continue
+            outside = cell in ("yes", "error")
+            assert outside == (keyword in ARGUMENTS[name]["generation"]), (name, keyword, cell)
+            if cell == "error":
+                refused(run("validate", with_llm(name, kwargs)), 1, 'step "judge": llm.generation_kwargs.%s is not supported: ' % keyword)
+            elif cell == "yes":
+                run("validate", with_llm(name, kwargs), want=0)
+            else:
+                assert cell == "inside", cell
+                run("validate", with_llm(name, {holder: kwargs}), want=0)
+        if holder and name != "OpenAILLM":
+            for keyword in ("bad_words", "mirostat_mode"):
+                refused(run("validate", with_llm(name, {holder: {keyword: ASKS[keyword]}})), 1,
+                        "llm.generation_kwargs.%s.%s is not supported: seed, " % (holder, keyword), " are taken there; remove it")
+    for name, kwargs, code, message in (
+            ("vLLM", {"stop": ["x"] * 17}, 1, "stop has more than 16 texts"), ("vLLM", {"stop": [""]}, 2, "stop must be a text of 1 to 127 bytes"),
+            ("vLLM", {"stop": "x" * 128}, 2, "stop must be a text of 1 to 127 bytes"), ("vLLM", {"stop_token_ids": [-1]}, 2, "must be a list of ids"),
+            ("vLLM", {"stop_token_ids": 2}, 2, "must be a list of ids"), ("ClientvLLM", {"logit_bias": {"a": 1}}, 2, "logit_bias must be an object"),
+            ("ClientvLLM", {"logit_bias": {"1": 101}}, 2, "from -100 to 100"), ("OpenAILLM", {"extra_body": 1}, 1, "extra_body is no object"),
+            ("vLLM", {"extra_sampling_params": {"min_tokens": 129}}, 2, "min_tokens is 129, expected 0 to max_new_tokens, which is 128"),
+            ("vLLM", {"top_k": 5, "extra_sampling_params": {"top_k": 6}}, 2, '"top_k" stands in llm.generation_kwargs and in its extra_sampling_params'),
+            ("vLLM", {"extra_sampling_params": {"ignore_eos": True}}, 1, "an answer that does not end has no verdict")):
+        refused(run("validate", with_llm(name, kwargs)), code, 'step "judge": ', message)
+    run("validate", with_llm("OpenAILLM", {"response_format": {"type": "text"}, "stop": "x", "logprobs": False}), want=0)
+    run("validate", with_llm("vLLM", {"stop": "", "stop_token_ids": [], "extra_sampling_params": {"ignore_eos": False, "n": None}}), want=0)
+    choice = {"format": "choice", "schema": ["1", "2", "3", "4", "5"]}
+    refused(run("validate", with_llm("vLLM", {"stop": "x"}, structured_output=choice)), 1, "the verdict ends the answer; remove stop")
+    run("validate", with_llm("vLLM", {"stop_token_ids": [5]}, structured_output=choice), want=0)
+
+
+def every_attribute_of_the_llms_is_documented_and_a_parameter(_):
+    table_of = documented("### Other arguments")
+    for name in LLMS:
+        file = with_llm(name, {})
+        for attribute, cells in table_of.items():
+            assert (cells[name] != "") == (attribute in ARGUMENTS[name]["attributes"] or cells[name] == "added"), (name, attribute, cells[name])
+        run("info", file, *[x for a, cells in table_of.items() if cells[name] for x in ("--param", "judge.llm.%s=null" % a)], want=0)
+        assert not set(ARGUMENTS[name]["attributes"]) - set(table_of), set(ARGUMENTS[name]["attributes"]) - set(table_of)
+    refused(run("validate", with_llm("LlamaCppLLM", {}, chat_format="chatml")), 1, "llm.chat_format is not supported: write the layout as a template")
+    refused(run("validate", with_llm("vLLM", {}, use_magpie_template=True)), 1, "llm.use_magpie_template is not supported")
+    refused(run("validate", with_llm("OpenAILLM", {}, use_offline_batch_generation=True)), 1, "cannot be used with offline batch generation")
+
+
+@mock
+def answers_end_before_a_stop_and_another_stop_does_not_continue_the_run(_):
+    write("in.jsonl", support.rows(5))
+
+    def raw(out, kwargs, *more, **options):
+        done = run("run", with_llm("vLLM", kwargs), "--dataset", "in.jsonl", "--model", "mock", "--param", "judge.add_raw_output=true", "--out", out, *more, **options)
+        return done if "want" not in options else [r["distilabel_metadata"]["raw_output_judge"] for r in table(out)]
+
+    whole = raw("whole.jsonl", {}, want=0)
+    assert all(" of a test engine. [RESULT] " in t for t in whole), whole
+    assert raw("cut.jsonl", {"stop": [" [RES", "e. ["]}, want=3) == [t[:t.index("e. [")] for t in whole]
+    kept = raw("kept.jsonl", {"stop": ["engine", " of a"], "include_stop_str_in_output": True}, want=3)
+    assert kept == [t[:t.index(" of a") + 5] for t in whole]
+    assert all(r["result"] is None and r["feedback"] is None for r in table("kept.jsonl"))
+    refused(raw("cut.jsonl", {"stop": [" [RES"]}), 1, "cut.jsonl.run belongs to a run with other settings", "judge.llm.generation_kwargs.stop was ")
+    refused(raw("whole.jsonl", {"extra_sampling_params": {"min_tokens": 2}}), 1, "judge.llm.generation_kwargs.extra_sampling_params.min_tokens was not recorded")
+    refused(run("run", with_llm("OpenAILLM", {"extra_body": {"guided_regex": "x"}}), "--dataset", "in.jsonl", "--model", "mock", "--out", "o.jsonl"), 1,
+            "a keyword of llm.generation_kwargs.extra_body that gavel does not know is not supported: only a server takes it")
 
 
 def files_of_old_versions_load(_):
@@ -271,7 +372,8 @@ def several_leaves_need_a_folder_and_joins_need_equal_rows(_):
             "--out o.jsonl: the pipeline ends in 2 steps, each with rows of its own; give a folder")
     group = os.path.join(FILES, "fanout_group.yaml")
     refused(run("run", group, "--dataset", path("fanout_group", "input.jsonl"), "--model", "mock", "--out", "o.jsonl", "--param",
-                "judge_honesty.num_generations=2", "-q"), 2,
+                "judge_honesty.num_generations=2", "-q", "--param", "judge_honesty.llm.generation_kwargs.max_new_tokens=1024", "--param",
+                "judge_helpfulness.llm.generation_kwargs.max_new_tokens=1024"), 2,
             'step "group" joins rows one by one, but "judge_honesty" gives 12 and "judge_helpfulness" 6; make num_generations the same')
 
 
@@ -284,6 +386,22 @@ def a_dry_run_judges_one_row_and_a_plan_tells_the_cost_and_neither_writes(_):
     assert plan["rows loaded"] == "40" and plan["judgments"] == "40" and plan["judged for the estimate"] == "8, 8 with a verdict", plan
     assert plan["step task in all"] == "4000 prompt tokens, 800 answer tokens", plan
     assert sorted(os.listdir(".")) == ["in.jsonl"]
+
+
+@mock
+def a_row_takes_three_times_its_size_in_memory(_):
+    if support.sanitized():
+        raise support.Skip("sanitizers take memory of their own")
+    n = 20000
+    write("in.jsonl", [{"prompt": "what is %d? " % i + "a" * 450, "completion": "it is %d " % i + "b" * 450, "m": i} for i in range(n)])
+    peak = []
+    for args in (["--limit", "1"], []):
+        p = start("run", EXAMPLE, "--dataset", "in.jsonl", "--model", "mock", "--out", "o%d.jsonl" % len(peak), "-q", *args, stdout=None, stderr=None)
+        _, status, use = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+        assert p.returncode == 0
+        peak.append(use.ru_maxrss * 1024)
+    assert (peak[1] - peak[0]) / n < 4000, peak  # 2.9 KB measured; it was 11.8 KB when rows were copied from step to step
 
 
 @mock
@@ -312,6 +430,17 @@ def the_example_runs_on_a_real_model(_):
     assert [r["instruction"] for r in out] == [r["prompt"] for r in given] and all(r["result"] in range(1, 6) for r in out), out
     run(*args, "--param", "task.llm.structured_output=" + pattern, "--out", "again.jsonl", "--max-batch", "1", want=0)
     assert read("again.jsonl") == read("o.jsonl")  # the same bits whatever the batch
+    text = read(EXAMPLE).decode()
+    write("raw.yaml", text[:text.index("  - step:\n      name: keep_columns")] + text[text.index("  connections:"):]
+          .replace("to: [keep_columns]", "to: []").replace("  - from: keep_columns\n    to: []\n", ""))
+    args = ["run", "raw.yaml", *args[2:], "--limit", "1", "--param", "task.add_raw_output=true"]
+    run(*args, "--out", "whole.jsonl", want=3)
+    whole = table("whole.jsonl")[0]["distilabel_metadata"]["raw_output_task"]
+    stop = whole[len(whole) // 2:len(whole) // 2 + 5]
+    run(*args, "--param", "task.llm.generation_kwargs.stop=" + json.dumps(["no such text", stop]), "--out", "cut.jsonl", want=3)
+    got = table("cut.jsonl")[0]["distilabel_metadata"]
+    assert got["raw_output_task"] == whole[:whole.index(stop)], (whole, got)
+    assert got["statistics_task"]["output_tokens"] < 24
 
 
 support.main([
@@ -324,12 +453,16 @@ support.main([
     what_is_not_run_is_an_error_that_names_step_and_argument,
     parameters_are_typed_merged_and_checked_by_name,
     files_of_old_versions_load,
+    every_keyword_of_the_llms_is_honoured_or_refused_as_the_documentation_says,
+    every_attribute_of_the_llms_is_documented_and_a_parameter,
+    answers_end_before_a_stop_and_another_stop_does_not_continue_the_run,
     hostile_yaml_ends_at_once_in_a_clear_error,
     a_stopped_run_continues_and_changed_settings_are_refused,
     every_run_fits_a_distiset_with_types_that_do_not_depend_on_the_values,
     failed_rows_are_judged_again_on_request_only,
     several_leaves_need_a_folder_and_joins_need_equal_rows,
     a_dry_run_judges_one_row_and_a_plan_tells_the_cost_and_neither_writes,
+    a_row_takes_three_times_its_size_in_memory,
     rows_of_a_pipeline_without_a_loading_step_come_from_the_dataset,
     the_example_runs_on_a_real_model,
 ])

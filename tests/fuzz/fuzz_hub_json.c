@@ -33,9 +33,9 @@ static void read_listing(sv text, bool cached) {
         check_list(&l);
         hub_tree_cache_put(&l, &json);
         check(hub_tree_cache_parse(buf_view(&json), &again, &err) && again.n == l.n);
-        for (int need = HUB_WEIGHTS; need <= HUB_TOKENIZER; need++) {
+        for (int need = HUB_WEIGHTS; need <= HUB_FOLDER; need++) {
             gv_err_clear(&err);
-            if (hub_pick_model(&repo, &l, (hub_need)need, &chosen, &n, &main, &err)) {
+            if (hub_pick_model(&repo, &l, (hub_need)need, NULL, &chosen, &n, &main, &err)) {
                 check(n <= l.n);
                 free(chosen);
             } else {

@@ -1,39 +1,9 @@
-/* Loads hostile tokenizers: the first byte chooses tokenizer.model, tokenizer.json or GGUF, or with 3 the value of chat_template, the rest is the
- * file.  What loads is used: encoding, segments and decoding must hold their promises for any vocabulary that passed the checks, and templates must come back
- * from a GGUF. */
+/* Fuzz target: the first byte chooses tokenizer.model, tokenizer.json or GGUF, or with 3 the value of chat_template, the rest is the file.  Templates must
+ * come back from the GGUF that is made of them. */
 #include "tok/tok_internal.h"
-
-#include <stdlib.h>
+#include "tok_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool ok) {
-    if (!ok) abort();
-}
-
-static void use(const tok *t) {
-    const sv text = SV("Hello  w\xc3\xb6rld 123\n\n'S <s>x</s><|im_end|>\xff\xe2\x96\x81 aaaabbbb <0x0A> e\xcc\x81");
-    gv_err err = GV_ERR_INIT;
-    ids out = {0};
-    buf b = {0};
-    int32_t n = tok_n_vocab(t);
-    must(n > 0 && tok_bos(t) < n && tok_eos(t) < n && (!tok_adds_bos(t) || tok_bos(t) >= 0));
-    must(tok_encode(t, text, false, &out, &err));
-    for (size_t i = 0; i < out.n; i++) must(out.v[i] >= 0 && out.v[i] < n && !tok_is_control(t, out.v[i]));
-    must(tok_encode(t, text, true, &out, &err));
-    tok_segment seg[] = {{text, true}, {SV("<s></s>"), false}, {text, true}};
-    must(tok_encode_prompt(t, seg, 3, &out, &err));
-    for (size_t i = 0; i < out.n; i++) must(out.v[i] >= 0 && out.v[i] < n);
-    tok_decode_reference(t, out.v, out.n, &b);
-    tok_decode(t, out.v, out.n, true, true, &b);
-    must(utf8_invalid_at(tok_piece(t, n - 1)) == SIZE_MAX && tok_find(t, tok_piece(t, n - 1)) == n - 1);
-    for (int32_t id = 0; id < n && id < 400; id++) {
-        tok_decode_text(t, &id, 1, false, true, &b);
-        must(!tok_is_control(t, id) || tok_token_bytes(t, id).n == 0);
-    }
-    buf_fini(&b);
-    ids_fini(&out);
-}
 
 static void check_templates(const tok *t) {
     gv_err err = GV_ERR_INIT;
@@ -83,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         t = tok_from_bytes((sv){(const char *)data + 1, size - 1}, kind ? "json" : "model", &err);
     }
     must((t != NULL) == (err.code == GV_OK));
-    if (t) use(t);
+    if (t) tok_use(t);
     tok_free(t);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Writes the seed corpora of fuzz_tok_load and fuzz_tok_encode (run in tests/fuzz; standard library only)."""
+"""Writes the seed corpora of fuzz_tok_load, fuzz_tok_folder and fuzz_tok_encode (run in tests/fuzz; standard library only)."""
 import json
 import os
 import struct
@@ -96,6 +96,24 @@ put('fuzz_tok_load', 'model', b'\x00' + model())
 put('fuzz_tok_load', 'spm.json', b'\x01' + dump(spm_json()))
 put('fuzz_tok_load', 'bpe.json', b'\x01' + dump(bpe_json()))
 names = SPECIALS + BYTES + PIECES
+
+
+def folder(name, tokenizer, config=None, added=None, generation=None, jinja=b''):
+    parts = [dump(p) if p is not None else b'' for p in (config, added, generation)] + [jinja, tokenizer]
+    put('fuzz_tok_folder', name, b'\0'.join(parts))
+
+
+AFTER = len(SPECIALS + BYTES + PIECES)
+TEMPLATE = "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
+folder('plain', b'\0' + model())
+folder('llama2', b'\0' + model(), {'bos_token': '<s>', 'eos_token': {'content': '</s>'}, 'add_bos_token': True, 'chat_template': TEMPLATE},
+       {'<pad>': AFTER}, {'eos_token_id': 2})
+folder('decoder', b'\0' + model(), {'added_tokens_decoder': {str(AFTER): {'content': '<|im_end|>', 'special': True},
+                                                            '1': {'content': '<s>', 'special': True}}}, None, {'eos_token_id': [2, AFTER]})
+folder('named', b'\1' + dump(spm_json()), {'chat_template': [{'name': 'default', 'template': TEMPLATE}, {'name': 'tool_use', 'template': 'x'}]})
+folder('jinja', b'\1' + dump(bpe_json()), {'eos_token': '<|im_end|>'}, None, {'eos_token_id': len(BPE) - 2}, TEMPLATE.encode())
+folder('hole', b'\0' + model(), None, {'<far>': AFTER + 7})
+folder('other', b'\0' + model(), {'added_tokens_decoder': {'1': {'content': '<t>'}}})
 put('fuzz_tok_load', 'spm.gguf', b'\x02' + gguf({
     'tokenizer.ggml.model': 'llama', 'tokenizer.ggml.tokens': names, 'tokenizer.ggml.scores': [-float(i) for i in range(len(names))],
     'tokenizer.ggml.token_type': [2, 3, 3] + [6] * 256 + [1] * len(PIECES), 'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2,

@@ -319,20 +319,67 @@ static double median(double *v, size_t n) {
     return v[n / 2];
 }
 
-/* A near tie in the router takes another expert, and all later logits with it, so the error of a quantised mixtral is that of its median row; it
- * * is compared with the median of llama.cpp's five sequences.  Where no token's second and third router logit are closer than WIDE no expert
- * changes: over these sequences the bound of a dense model holds.  They may be 8 rows, whose ratio is anything, so the bound is not below
- * llama.cpp's NMSE of the dense models with the same types (llama, worst sequence, tests/data/oracle/logits). */
-#define WIDE       0.02
-#define DENSE_NMSE 1.1e-3
-static void check_experts_ratio(const oracle *o, const char *file, kern_kv_type kv) {
+/* A near tie in the router takes another expert, and the logits of that and of later positions with it.  In the recordings llama.cpp has such rows in
+ * sequences with a router_gap of up to 0.0388 (Q4_0, text64: a logit is off by 5.3) and none from 0.0433 on (Q8_0, seven: 0.37), so WIDE is between.
+ * A wide sequence is held to llama.cpp's distance over the same sequence, as a dense model is; "one" is the first row of "seven" and not judged alone.
+ * All rows together are held, by their median, to llama.cpp's distance of the dense model whose matrices have the same types (llama). */
+#define WIDE 0.04
+enum { FLIPPED = 10 }; /* a row this many times the median off has another expert somewhere */
+static double dense_nmse(const char *file, const char *kv_name) {
+    oracle dense = {0};
+    oracle_open(&dense, "llama");
+    const double v = llama_cpp_nmse(&dense, file, kv_name, "text300");
+    oracle_close(&dense);
+    return v;
+}
+
+static double row_nmse(const oracle *o, const float *a, const float *b, size_t row) {
+    nmse e = {0};
+    nmse_add(&e, a + row * (size_t)o->n_vocab, b + row * (size_t)o->n_vocab, (size_t)o->n_vocab);
+    return nmse_value(e);
+}
+
+/* A greedy token that is not the reference's: only where that row has another expert. */
+static void check_experts_greedy(const oracle *o, const char *file, const char *sequence, fixture *f, fixture *reference,
+                                 double median_row) {
+    static int32_t list[512];
+    gv_err err = GV_ERR_INIT;
+    const size_t n = sequence_ids(o, sv_of(sequence), list);
+    const json_value *run = json_get_sv(json_get(get_variant(o, file), "greedy"), sv_of(sequence));
+    double gap[64];
+    int n_tokens = 0, n_gaps = 0;
+    for (json_iter it = json_each(json_get(run, "ids")); json_next(&it); n_tokens++) {
+        int64_t id = 0;
+        assert_true(json_int64(it.value, &id));
+        list[n + (size_t)n_tokens] = (int32_t)id;
+    }
+    for (json_iter it = json_each(json_get(run, "gap")); json_next(&it); n_gaps++) assert_true(json_double(it.value, &gap[n_gaps]));
+    assert_true(n_tokens == 32 && n_gaps == 32);
+    collector c[2] = {{calloc((n + 32) * (size_t)o->n_vocab, sizeof(float)), o->n_vocab},
+                      {calloc((n + 32) * (size_t)o->n_vocab, sizeof(float)), o->n_vocab}};
+    if (!engine_logits(f->e, list, (int32_t)n + 31, true, collect, &c[0], &err)) fail_msg("%s", err.msg);
+    if (!engine_logits(reference->e, list, (int32_t)n + 31, true, collect, &c[1], &err)) fail_msg("%s", err.msg);
+    for (size_t k = 0; k < 32; k++) {
+        int64_t best[2] = {0};
+        float max;
+        bool finite;
+        const size_t row = n + k - 1;
+        for (int i = 0; i < 2; i++) kern_best()->argmax(c[i].rows + row * (size_t)o->n_vocab, o->n_vocab, &best[i], &max, &finite);
+        if (gap[k] > 1e-3 && best[1] != list[n + k]) fail_msg("mixtral %s: the exact reference has another token", file);
+        if (gap[k] <= 0.5 || best[0] == list[n + k]) continue;
+        const double off = row_nmse(o, c[0].rows, c[1].rows, row);
+        printf("mixtral  %-7s %s, token %zu: another one by a margin of %.2f, that row's NMSE is %.3g\n", file, sequence, k, gap[k], off);
+        if (off <= FLIPPED * median_row) fail_msg("mixtral %s %s: greedy token %zu differs, and no expert does", file, sequence, k);
+    }
+    free(c[0].rows), free(c[1].rows);
+}
+
+static void check_experts(const oracle *o, const char *file, kern_kv_type kv) {
     char path[512], exact[512];
     fixture f, reference;
     const char *kv_name = kv == KERN_KV_F32 ? "f32" : "f16";
-    double row[512], theirs[N_SEQUENCES];
+    double row[512];
     size_t n, n_rows = 0;
-    nmse wide = {0};
-    double their_diff = 0;
     model_path(path, "mixtral", file);
     snprintf(exact, sizeof exact, "%s/gavel-exact-%d.gguf", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
     write_dequantised(path, exact);
@@ -343,32 +390,29 @@ static void check_experts_ratio(const oracle *o, const char *file, kern_kv_type 
         float *ours = sequence_logits(o, &f, sequences[i], &n), *want = sequence_logits(o, &reference, sequences[i], &n);
         const double check = stored_nmse(o, get_variant(o, file), sequences[i], want);
         if (!(check <= 1e-9)) fail_msg("mixtral %s: the exact reference is off by NMSE %g", file, check);
+        for (size_t k = 0; k < n; k++) row[n_rows++] = row_nmse(o, ours, want, k);
         nmse all = {0};
-        for (size_t k = 0; k < n; k++) {
-            nmse e = {0};
-            nmse_add(&e, ours + k * (size_t)o->n_vocab, want + k * (size_t)o->n_vocab, (size_t)o->n_vocab);
-            row[n_rows++] = nmse_value(e);
-            all.diff += e.diff, all.norm += e.norm;
-        }
-        double gap = 0;
-        assert_true(json_double(json_get_sv(json_get(get_variant(o, file), "router_gap"), sv_of(sequences[i])), &gap));
-        theirs[i] = llama_cpp_nmse(o, file, kv_name, sequences[i]);
-        if (gap >= WIDE) {
-            wide.diff += all.diff, wide.norm += all.norm;
-            their_diff += theirs[i] * all.norm;
-        }
+        nmse_add(&all, ours, want, n * (size_t)o->n_vocab);
         free(ours);
         free(want);
+        double gap = 0;
+        assert_true(json_double(json_get_sv(json_get(get_variant(o, file), "router_gap"), sv_of(sequences[i])), &gap));
+        if (gap < WIDE || n == 1) continue;
+        const double theirs = llama_cpp_nmse(o, file, kv_name, sequences[i]);
+        printf("mixtral  %-7s kv=%s  %s, router gap %.3f: NMSE %.3g  llama.cpp %.3g\n", file, kv_name, sequences[i], gap, nmse_value(all),
+               theirs);
+        if (!(nmse_value(all) <= 1.25 * theirs))
+            fail_msg("mixtral %s kv=%s %s: NMSE %g, llama.cpp %g", file, kv_name, sequences[i], nmse_value(all), theirs);
     }
+    const double our_median = median(row, n_rows), dense = dense_nmse(file, kv_name);
+    printf("mixtral  %-7s kv=%s  median NMSE %.3g  llama.cpp's of a dense model %.3g  ratio %.3f\n", file, kv_name, our_median, dense,
+           our_median / dense);
+    if (!(our_median <= 1.25 * dense))
+        fail_msg("mixtral %s kv=%s: median NMSE %g, llama.cpp's of a dense model %g", file, kv_name, our_median, dense);
+    if (kv == KERN_KV_F32)
+        for (int i = 0; i < N_SEQUENCES; i++) check_experts_greedy(o, file, sequences[i], &f, &reference, our_median);
     fixture_close(&f);
     fixture_close(&reference);
-    const double our_median = median(row, n_rows), their_median = median(theirs, N_SEQUENCES);
-    const double ours_wide = nmse_value(wide), theirs_wide = their_diff / wide.norm;
-    printf("mixtral  %-7s kv=%s  median NMSE %.3g  llama.cpp %.3g; router gap wide: NMSE %.3g  llama.cpp %.3g\n", file, kv_name, our_median,
-           their_median, ours_wide, theirs_wide);
-    if (!(ours_wide <= 1.25 * (theirs_wide > DENSE_NMSE ? theirs_wide : DENSE_NMSE)))
-        fail_msg("mixtral %s kv=%s, router gap wide: NMSE %g, llama.cpp %g", file, kv_name, ours_wide, theirs_wide);
-    if (!(our_median <= 1.25 * their_median)) fail_msg("mixtral %s: median NMSE %g, llama.cpp %g", file, our_median, their_median);
 }
 
 static void mixtral_logits_are_the_reference(void **s) {
@@ -385,13 +429,8 @@ static void mixtral_logits_are_the_reference(void **s) {
     check_greedy(&o, "mixtral", "bf16", "bf16-gguf", 1e-3);
     check_folders(&o, "mixtral");
     for (size_t i = 0; i < sizeof quantised / sizeof *quantised; i++) {
-        int n = 0;
-        check_experts_ratio(&o, quantised[i], KERN_KV_F32);
-        check_experts_ratio(&o, quantised[i], KERN_KV_F16);
-        const int differ = greedy_differences(&o, "mixtral", quantised[i], quantised[i], 0.5, &n);
-        printf("mixtral  %-7s greedy: %d of %d tokens with a margin over 0.5 differ\n", quantised[i], differ, n);
-        assert_true(n > 50);
-        if (differ > n / 20) fail_msg("mixtral %s: %d of %d greedy tokens with a margin over 0.5 differ", quantised[i], differ, n);
+        check_experts(&o, quantised[i], KERN_KV_F32);
+        check_experts(&o, quantised[i], KERN_KV_F16);
     }
     oracle_close(&o);
 }

@@ -94,6 +94,14 @@ static void a_map_of_something_else_says_why_not(void **state) {
     CHECK_FAILS(file_map_open(&m, path, &err), GV_IO, -1, about("cannot open %s: No such file or directory", path));
     CHECK_FAILS(file_map_open(&m, dir, &err), GV_IO, -1, about("cannot read %s: it is a folder", dir));
     CHECK_FAILS(file_map_open(&m, "/dev/null", &err), GV_IO, -1, "cannot read /dev/null: not a regular file");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    put_file(path, pointer, sizeof pointer - 1);
+    CHECK_FAILS(file_map_open(&m, path, &err), GV_FORMAT, -1,
+                about("%s: a Git LFS pointer, not the file itself; `git lfs pull` fetches it", path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0); /* without a writer, whom opening must not wait for */
+    CHECK_FAILS(file_map_open(&m, path, &err), GV_IO, -1, about("cannot read %s: not a regular file", path));
+    assert_int_equal(unlink(path), 0);
 }
 
 static void a_whole_read_appends_and_keeps_to_its_cap(void **state) {
@@ -380,6 +388,96 @@ static void a_file_that_was_replaced_or_changed_has_another_identity(void **stat
     file_map_close(&b);
 }
 
+static void files_are_hashed_as_one_or_as_a_list(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    file_map whole, part;
+    put_file(path, "one, two", 8);
+    assert_true(file_map_open(&whole, path, &err));
+    unlink(path); /* put_file writes into the file that is there */
+    put_file(path, "one, two, three", 15);
+    assert_true(file_map_open(&part, path, &err));
+    const digest_file files[] = {{"a b", &whole}, {"c", &part}};
+    digest_job *joined = digest_start_joined(files, 2), *list = digest_start_list(files, 2), *one = digest_start_joined(files + 1, 1);
+    char want[65], lines[200], hex[2][65];
+    sha256 h;
+    sha256_init(&h);
+    sha256_add(&h, "one, twoone, two, three", 23);
+    sha256_hex(&h, want);
+    assert_string_equal(digest_wait(joined), want);
+    for (int i = 0; i < 2; i++) {
+        sha256_init(&h);
+        sha256_add(&h, files[i].map->p, files[i].map->n);
+        sha256_hex(&h, hex[i]);
+    }
+    assert_string_equal(digest_wait(one), hex[1]);
+    snprintf(lines, sizeof lines, "%s  a b\n%s  c\n", hex[0], hex[1]);
+    sha256_init(&h);
+    sha256_add(&h, lines, strlen(lines));
+    sha256_hex(&h, want);
+    assert_string_equal(digest_wait(list), want);
+    digest_free(joined);
+    digest_free(list);
+    digest_free(one);
+    file_map_close(&whole);
+    file_map_close(&part);
+}
+
+static void an_absolute_path_keeps_the_name_of_the_file(void **state) {
+    (void)state;
+    char link[256], want[512], *real = realpath(dir, NULL);
+    put_file(path, "x", 1);
+    snprintf(link, sizeof link, "%s/link", dir);
+    assert_int_equal(symlink(path, link), 0);
+    snprintf(want, sizeof want, "%s/link", real);
+    char *got = file_absolute(link);
+    assert_string_equal(got, want);
+    free(got);
+    unlink(link);
+    assert_null(file_absolute(link));
+    got = file_absolute(dir);
+    assert_string_equal(got, real);
+    free(got);
+    got = file_absolute("/dev/../dev/null");
+    assert_string_equal(got, "/dev/null");
+    free(got);
+    assert_int_equal(chdir(dir), 0);
+    got = file_absolute(strrchr(path, '/') + 1);
+    snprintf(want, sizeof want, "%s%s", real, strrchr(path, '/'));
+    assert_string_equal(got, want);
+    free(got);
+    free(real);
+    assert_int_equal(chdir("/"), 0);
+}
+
+static void the_number_of_a_part_is_read_from_the_end_of_its_name(void **state) {
+    (void)state;
+    static const char *const others[] = {"",
+                                         "-00001-of-00002",
+                                         "m-00000-of-00002",
+                                         "m-00003-of-00002",
+                                         "m-00000-of-00000",
+                                         "m-0001-of-00002",
+                                         "m-000001-of-00002.",
+                                         "m-+0001-of-00002",
+                                         "m- 0001-of-00002",
+                                         "m-0000a-of-00002",
+                                         "m-00001-of-0000:",
+                                         "m_00001-of-00002",
+                                         "m-00001_of-00002"};
+    uint32_t part = 7, parts = 7;
+    sv name = SV("a/m-00002-of-00003-00012-of-99999");
+    assert_true(file_take_part(&name, &part, &parts));
+    assert_true(sv_is(name, "a/m-00002-of-00003") && part == 12 && parts == 99999);
+    assert_true(file_take_part(&name, &part, &parts));
+    assert_true(sv_is(name, "a/m") && part == 2 && parts == 3);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        name = sv_of(others[i]);
+        assert_false(file_take_part(&name, &part, &parts));
+        assert_true(sv_is(name, others[i]) && part == 2 && parts == 3);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -398,6 +496,9 @@ int main(void) {
         T(a_place_that_cannot_be_written_says_so_at_open),
         T(a_path_in_the_current_folder_needs_no_slash),
         T(a_file_is_hashed_on_a_thread_of_its_own),
+        T(files_are_hashed_as_one_or_as_a_list),
+        T(an_absolute_path_keeps_the_name_of_the_file),
+        T(the_number_of_a_part_is_read_from_the_end_of_its_name),
         T(a_file_that_was_replaced_or_changed_has_another_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,128 @@ static void an_ending_is_forced_within_max_tokens(void **s) {
     fixture_close(&f);
 }
 
+/* ---- rules ---- */
+
+/* What greedy gives after the prompt: the tokens, and their bytes with where each ends. */
+typedef struct free_run {
+    int32_t id[40];
+    int n;
+    char text[2048];
+    size_t end[40], n_text;
+} free_run;
+
+static void run_rules(fixture *f, const sample_rules *rules, engine_result *out, int32_t *tokens) {
+    int32_t prompt[10];
+    gv_err err = GV_ERR_INIT;
+    fill_prompt(prompt, 10, 5);
+    engine_submit(f->e, &(engine_request){.id = 1, .prompt = prompt, .n_prompt = 10, .params = greedy, .max_tokens = 40, .rules = rules});
+    for (size_t k = 0; k == 0;) {
+        const engine_result *r;
+        if (!engine_step(f->e, &r, &k, &err)) fail_msg("%s", err.msg);
+        if (k == 0) continue;
+        *out = r[0];
+        memcpy(tokens, r[0].tokens, (size_t)r[0].n_tokens * sizeof *tokens);
+        if (rules) assert_memory_equal(r[0].rules, rules, sizeof *rules);
+    }
+}
+
+static void run_free(fixture *f, free_run *out) {
+    engine_result r;
+    memset(out, 0, sizeof *out);
+    run_rules(f, NULL, &r, out->id);
+    out->n = r.n_tokens;
+    for (int i = 0; i < out->n; i++) {
+        const sv bytes = tok_token_bytes(f->t, out->id[i]);
+        assert_true(out->n_text + bytes.n < sizeof out->text);
+        if (bytes.n) memcpy(out->text + out->n_text, bytes.p, bytes.n);
+        out->end[i] = out->n_text += bytes.n;
+    }
+}
+
+/* Whatever part of the text the stop is, the sequence ends with the token in which the stop's first occurrence ends. */
+static void a_stop_text_ends_the_sequence_with_the_token_that_completes_it(void **s) {
+    (void)s;
+    fixture f;
+    free_run whole;
+    engine_result r;
+    int32_t tokens[40];
+    sample_rules rules;
+    int across = 0;
+    open_llama(&f, 2, false);
+    run_free(&f, &whole);
+    assert_true(whole.n >= 20);
+    for (size_t from = 0; from + 6 < whole.n_text; from += 3) {
+        for (size_t n = 1; n <= 6; n += 5) {
+            const sv part = {whole.text + from, n};
+            int want = 0, first_token = 0;
+            if (memchr(part.p, 0, n)) continue;
+            memset(&rules, 0, sizeof rules);
+            memcpy(rules.stop[0], "not in any text at all", 23);
+            memcpy(rules.stop[1], part.p, n);
+            rules.n_stops = 2;
+            const size_t at = sv_find((sv){whole.text, whole.n_text}, part, 0);
+            while (whole.end[want] < at + n) want++;
+            while (whole.end[first_token] <= at) first_token++;
+            across += first_token < want;
+            run_rules(&f, &rules, &r, tokens);
+            assert_int_equal(r.finish, ENGINE_STOP);
+            assert_int_equal(r.n_tokens, want + 1);
+            assert_memory_equal(tokens, whole.id, (size_t)r.n_tokens * sizeof *tokens);
+        }
+    }
+    assert_true(across > 5); /* stops that begin in one token and end in another were among them */
+    fixture_close(&f);
+}
+
+static void a_stop_id_ends_like_an_end_of_turn_and_min_tokens_puts_both_off(void **s) {
+    (void)s;
+    fixture f;
+    free_run whole;
+    engine_result r;
+    int32_t tokens[40];
+    sample_rules rules = {.n_stop_ids = 1};
+    open_llama(&f, 2, false);
+    run_free(&f, &whole);
+    int first = 0; /* where the id of place 9 comes first */
+    while (whole.id[first] != whole.id[9]) first++;
+    rules.stop_id[0] = whole.id[9];
+    run_rules(&f, &rules, &r, tokens);
+    assert_int_equal(r.finish, ENGINE_STOP);
+    assert_int_equal(r.n_tokens, first); /* the id itself is not among them */
+    rules.min_tokens = first + 5;
+    run_rules(&f, &rules, &r, tokens);
+    assert_true(r.n_tokens >= first + 5);
+    for (int i = 0; i < first + 5; i++) assert_true(tokens[i] != whole.id[9]);
+    rules = (sample_rules){.n_stops = 1, .min_tokens = 30};
+    memcpy(rules.stop[0], whole.text + whole.end[4], 1);
+    if (!rules.stop[0][0]) fail_msg("the text has a NUL");
+    run_rules(&f, &rules, &r, tokens);
+    assert_true(r.n_tokens >= 30);
+    const sample_rules biased = {.bias = {{whole.id[0], -100}}, .n_biases = 1};
+    run_rules(&f, &biased, &r, tokens);
+    for (int i = 0; i < r.n_tokens; i++) assert_true(tokens[i] != whole.id[0]);
+    fixture_close(&f);
+}
+
+static void the_text_is_cut_at_the_first_stop_and_the_longer_of_two(void **s) {
+    (void)s;
+    sample_rules r = {.n_stops = 3};
+    const sv text = SV("one [RESULT] 5</s>\n\n### next [RESULT]");
+    strcpy(r.stop[0], "###");
+    strcpy(r.stop[1], "</s");
+    strcpy(r.stop[2], "</s>");
+    assert_int_equal(rules_cut(&r, text, 0), 14);
+    r.keep_stop = true;
+    assert_int_equal(rules_cut(&r, text, 0), 18);
+    assert_int_equal(rules_cut(&r, text, 17), 18); /* it ends beyond byte 17 */
+    assert_int_equal(rules_cut(&r, text, 18), 23);
+    r.keep_stop = false;
+    assert_int_equal(rules_cut(&r, text, 18), 20);
+    assert_int_equal(rules_cut(&r, text, 23), text.n);
+    assert_int_equal(rules_cut(&r, SV("<"), 0), 1);
+    assert_int_equal(rules_cut(&r, SV(""), 0), 0);
+}
+
 /* ---- the pool alone ---- */
 
 static void the_pool_keeps_its_invariants_under_random_use(void **s) {
@@ -404,6 +526,9 @@ int main(void) {
         cmocka_unit_test(samples_that_fit_only_by_sharing_run_at_the_same_time),
         cmocka_unit_test(requests_beyond_the_pages_wait_for_them_and_all_finish),
         cmocka_unit_test(an_ending_is_forced_within_max_tokens),
+        cmocka_unit_test(a_stop_text_ends_the_sequence_with_the_token_that_completes_it),
+        cmocka_unit_test(a_stop_id_ends_like_an_end_of_turn_and_min_tokens_puts_both_off),
+        cmocka_unit_test(the_text_is_cut_at_the_first_stop_and_the_longer_of_two),
         cmocka_unit_test(the_pool_keeps_its_invariants_under_random_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,12 +145,12 @@ static void quantisations_are_told_apart(void **state) {
         add_file(&l, "zz-Q6_K.gguf");
         assert_true(hub_list_sort(&l, &e));
         strcpy(r.quant, names[i].quant);
-        if (!hub_pick_model(&r, &l, HUB_WEIGHTS, &chosen, &n, &main, &e)) fail_msg("%s: %s", names[i].file, e.msg);
+        if (!hub_pick_model(&r, &l, HUB_WEIGHTS, NULL, &chosen, &n, &main, &e)) fail_msg("%s: %s", names[i].file, e.msg);
         assert_int_equal(n, 1);
         assert_string_equal(main, names[i].file);
         free(chosen);
         r.quant[0] = 0;
-        assert_false(hub_pick_model(&r, &l, HUB_WEIGHTS, &chosen, &n, &main, &e));
+        assert_false(hub_pick_model(&r, &l, HUB_WEIGHTS, NULL, &chosen, &n, &main, &e));
         assert_non_null(strstr(e.msg, "o/n has several quantisations, choose one as in o/n:"));
         assert_non_null(strstr(e.msg, "IQ1_S (5.0 GB)"));
         hub_list_fini(&l);

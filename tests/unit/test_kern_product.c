@@ -171,6 +171,16 @@ static void the_shapes_of_a_small_llama_give_the_bits_of_ref(void **state) {
     compare_sets(DT_F32, &r, 40, 1031, 11);
 }
 
+/* Sets that take long inputs in parts put the sum of the first ones away and go on from it. */
+static void inputs_of_a_wide_layer_give_the_bits_of_ref(void **state) {
+    (void)state;
+    rng r = {23};
+    compare_sets(DT_Q8_0, &r, 33, 14368, 150);
+    compare_sets(DT_Q4_1, &r, 17, 14336, 130);
+    compare_sets(DT_Q4_K, &r, 33, 14336, 150);
+    compare_sets(DT_Q6_K, &r, 16, 14336, 128);
+}
+
 /* ---- the sums at the ends of their ranges, worked out by hand ---- */
 
 typedef struct range {
@@ -589,6 +599,7 @@ int main(void) {
         cmocka_unit_test(plain_products_add_in_ascending_order),
         cmocka_unit_test(every_set_gives_the_bits_of_ref_for_every_type_and_shape),
         cmocka_unit_test(the_shapes_of_a_small_llama_give_the_bits_of_ref),
+        cmocka_unit_test(inputs_of_a_wide_layer_give_the_bits_of_ref),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

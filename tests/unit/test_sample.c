@@ -192,6 +192,32 @@ static void log_probabilities_are_over_the_vocabulary_without_padding(void **s) 
     assert_true(fabs(lp + log(7)) < 1e-12);
 }
 
+static void a_bias_moves_one_logit_before_the_penalties_and_a_barred_id_is_never_chosen(void **s) {
+    (void)s;
+    const float logits[N] = {1, 2, 3, 4, 0, 0, 0, 9};
+    const sample_bias bias[] = {{1, 2.5f}, {3, -2}, {400, 100}}; /* 1 becomes 4.5, 3 becomes 2; the last is no id */
+    const int32_t seen[] = {1}, barred[] = {1, 2, -1, 99};
+    sample_params p = plain;
+    int32_t id = -1;
+    assert_int_equal(pick(logits, p), 3);
+    p.bias = bias, p.n_bias = 3;
+    assert_int_equal(pick(logits, p), 1);
+    p.repetition_penalty = 2; /* 4.5 / 2 is below 3; were the bias added last, 1 / 2 + ... would stay the best */
+    assert_true(sample_token(smp, logits, &p, seen, 1, NULL, 0, &id));
+    assert_int_equal(id, 2);
+    p = plain;
+    p.barred = barred, p.n_barred = 4;
+    assert_int_equal(pick(logits, p), 3);
+    for (int t = 0; t < 2; t++) {
+        p.temperature = t ? 100 : 1e-6; /* nearly uniform, and where -FLT_MAX would overflow if it were divided */
+        for (uint32_t i = 0; i < 200; i++) {
+            p.sample = i;
+            id = pick(logits, p);
+            assert_true(id != 1 && id != 2);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_gives_the_published_vectors),
@@ -203,6 +229,7 @@ int main(void) {
         cmocka_unit_test(temperature_draws_by_probability),
         cmocka_unit_test(top_k_top_p_and_min_p_cut_the_tail),
         cmocka_unit_test(a_choice_is_among_its_ids_only),
+        cmocka_unit_test(a_bias_moves_one_logit_before_the_penalties_and_a_barred_id_is_never_chosen),
         cmocka_unit_test(log_probabilities_are_over_the_vocabulary_without_padding),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
