@@ -96,4 +96,19 @@ def quantize_takes_a_model_of_the_hub_for_both_of_its_works(folder):
         assert "org/none" in wrong.err and "cannot open" not in wrong.err, wrong.err
 
 
-support.main([a_sharded_model_of_the_hub_is_called_as_its_repository, quantize_takes_a_model_of_the_hub_for_both_of_its_works])
+def validate_knows_a_model_that_is_in_the_cache_and_asks_for_no_other(folder):
+    files = repository()
+    config = {"model_type": "llama", "hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40, "vocab_size": 32000}
+    files["models/%s/config.json" % NAME] = json.dumps(config).encode()  # Prometheus 1
+    warning = "Prometheus 1 was trained with reference answers"
+    with hs.hub(os.path.join(folder, "sim"), files) as sim:
+        support.write("rows.jsonl", support.rows(1))
+        before = hs.gavel(folder, sim.url, "validate", pipeline("p.yaml"), want=0)
+        assert warning not in before.err and sim.admin("log") == [], before.err
+        hs.gavel(folder, sim.url, "tokenize", support.write("t.jsonl", [{"text": "a"}]), "--model", NAME, want=0)
+        sim.admin("clear")
+        after = hs.gavel(folder, sim.url, "validate", "p.yaml", want=0)
+        assert warning in after.err and sim.admin("log") == [], after.err
+
+
+support.main([validate_knows_a_model_that_is_in_the_cache_and_asks_for_no_other, a_sharded_model_of_the_hub_is_called_as_its_repository, quantize_takes_a_model_of_the_hub_for_both_of_its_works])
