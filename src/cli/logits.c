@@ -6,6 +6,7 @@
 #include "cli/transfer.h"
 #include "engine/engine.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 typedef struct logits_opts {
@@ -21,8 +22,8 @@ static void defaults(void *opts) {
 
 static const opt_def options[] = {
     CLI_OPT_MODEL(logits_opts, model, "Model: a GGUF file, a Hugging Face folder, or ORG/NAME[:QUANT][@REV] of the Hub"),
-    {"positions", 0, OPT_CHOICE, AT(positions), "WHICH", "all|last", 0, 0,
-     "Logits of every position, or of the last one only (default: all)", NULL},
+    {"positions", 0, OPT_STRING, AT(positions), "WHICH", NULL, 0, 0,
+     "Logits of every position (all), of the last one only (last), or of the last N (a number; default: all)", NULL},
     {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output: n_vocab float32 a position, rows in input order", NULL},
     CLI_OPTS_ENGINE(logits_opts, model),
     {0},
@@ -32,13 +33,12 @@ typedef struct logits_ctx {
     model *m;
     engine *e;
     file_writer out;
-    bool all;
+    int32_t last, first; /* how many positions of a line at most; the first of them in the line at hand */
 } logits_ctx;
 
 static bool put_logits(void *ctx, int32_t position, const float *logits, gv_err *err) {
     logits_ctx *c = ctx;
-    (void)position;
-    return file_writer_put(&c->out, logits, (size_t)c->m->shape.n_vocab * sizeof *logits, err);
+    return position < c->first || file_writer_put(&c->out, logits, (size_t)c->m->shape.n_vocab * sizeof *logits, err);
 }
 
 static bool one_row(logits_ctx *c, const row *in, ids *list, gv_err *err) {
@@ -54,7 +54,8 @@ static bool one_row(logits_ctx *c, const row *in, ids *list, gv_err *err) {
             return gv_fail(err, GV_FORMAT, in->line, "ids[%zu] is no token id", list->n);
         ids_add(list, (int32_t)id);
     }
-    return engine_logits(c->e, list->v, (int32_t)list->n, c->all, put_logits, c, err);
+    c->first = (int32_t)list->n > c->last ? (int32_t)list->n - c->last : 0;
+    return engine_logits(c->e, list->v, (int32_t)list->n, c->last > 1, put_logits, c, err);
 }
 
 static bool all_rows(logits_ctx *c, const char *input, gv_err *err) {
@@ -71,7 +72,17 @@ static bool all_rows(logits_ctx *c, const char *input, gv_err *err) {
     return ok;
 }
 
-static bool compute(const logits_opts *o, const char *path, const char *input, pool *threads, gv_err *err) {
+static bool parse_positions(const char *text, int32_t *last, gv_err *err) {
+    char *end = NULL;
+    errno = 0;
+    const long n = strcmp(text, "all") == 0 ? INT32_MAX : strcmp(text, "last") == 0 ? 1 : strtol(text, &end, 10);
+    if (errno || (end && (*end || end == text)) || n < 1 || n > INT32_MAX)
+        return gv_fail(err, GV_USAGE, -1, "option --positions: \"%s\" is not all, last or a number from 1 on", text);
+    *last = (int32_t)n;
+    return true;
+}
+
+static bool compute(const logits_opts *o, const char *path, const char *input, int32_t last, pool *threads, gv_err *err) {
     engine_options e = {.kern = o->model.kernels ? kern_by_name(o->model.kernels, err) : kern_best(),
                         .kv_type = o->model.kv && strcmp(o->model.kv, "f32") == 0 ? KERN_KV_F32 : KERN_KV_F16,
                         .max_batch = 1,
@@ -86,7 +97,7 @@ static bool compute(const logits_opts *o, const char *path, const char *input, p
         tensors_close(file);
         return false;
     }
-    logits_ctx c = {.m = model_open(file, mix, o->model.ctx, o->model.memory, threads, err), .all = strcmp(o->positions, "all") == 0};
+    logits_ctx c = {.m = model_open(file, mix, o->model.ctx, o->model.memory, threads, err), .last = last};
     bool ok = c.m != NULL;
     if (ok) {
         e.max_ctx = c.m->n_pos;
@@ -105,15 +116,16 @@ static int run(int n_args, const char **args, const void *opts) {
     const logits_opts *o = opts;
     gv_err err = GV_ERR_INIT;
     const char *input = NULL;
+    int32_t last = 0;
     if (!o->model.model)
         gv_fail(&err, GV_USAGE, -1, "no model given; add --model FILE.gguf or FOLDER");
     else if (!o->out)
         gv_fail(&err, GV_USAGE, -1, "no output given; add --out FILE");
-    if (err.code || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
+    if (err.code || !parse_positions(o->positions, &last, &err) || !(input = lines_input(n_args, args, &err))) return cli_fail(&err);
     char *path = NULL;
     pool *threads = pool_new(o->model.threads > 0 ? (int)o->model.threads : cpu_count(), &err);
     const bool ok =
-        threads && cli_model_path(o->model.model, HUB_WEIGHTS, false, false, &path, &err) && compute(o, path, input, threads, &err);
+        threads && cli_model_path(o->model.model, HUB_WEIGHTS, false, false, &path, &err) && compute(o, path, input, last, threads, &err);
     pool_free(threads);
     free(path);
     return ok ? EXIT_OK : cli_fail(&err);

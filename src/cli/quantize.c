@@ -76,8 +76,9 @@ static bool quantise(const quantize_opts *o, const char **args, pool *threads, q
     if (v.bar) talk_clear_bar();
     const double seconds = (double)(clock_mono_us() - v.start_us) * 1e-6;
     if (ok)
-        talk_say("done", "%s: %zu MiB of %zu, %.2f bits a weight, %.1f s, %.0f million weights a second", args[1], stats->to_bytes >> 20,
-                 stats->from_bytes >> 20, 8.0 * (double)stats->to_bytes / (double)stats->elements, seconds,
+        talk_say("done", "%s: %.1f MiB made of %.1f MiB, %.2f bits a weight, %.1f s, %.0f million weights a second", args[1],
+                 (double)stats->to_bytes / (1 << 20), (double)stats->from_bytes / (1 << 20),
+                 8.0 * (double)stats->to_bytes / (double)stats->elements, seconds,
                  (double)stats->elements * 1e-6 / (seconds > 0 ? seconds : 1e-6));
     if (ok && importance)
         talk_say("importance", "%s has %zu matrices, %zu of them were used", o->imatrix, imatrix_count(importance), stats->n_weighted);

@@ -99,7 +99,8 @@ def logits_are_those_of_transformers(_):
         write("ids.jsonl", [{"ids": head["sequences"][name]} for name in names])
         run("logits", "ids.jsonl", "--model", tiny(arch, "f32"), "--kv", "f32", "--out", "all.bin", want=0)
         run("logits", "--model", tiny(arch, "f32"), "--kv", "f32", "--positions", "last", "--out", "last.bin", stdin=read("ids.jsonl"), want=0)
-        every, last = read("all.bin"), read("last.bin")
+        run("logits", "ids.jsonl", "--model", tiny(arch, "f32"), "--kv", "f32", "--positions", "7", "--out", "seven.bin", want=0)
+        every, last, seven = read("all.bin"), read("last.bin"), read("seven.bin")
         size, at, begin = 4 * n_vocab, 0, {}
         for name in names:
             begin[name] = at
@@ -108,6 +109,8 @@ def logits_are_those_of_transformers(_):
         for i, name in enumerate(names):
             end = begin[name] + len(head["sequences"][name]) * size
             assert last[i * size:(i + 1) * size] == every[end - size:end], "the last position is the last of all"
+        tail = b"".join(every[begin[n] + max(0, len(head["sequences"][n]) - 7) * size:begin[n] + len(head["sequences"][n]) * size] for n in names)
+        assert seven == tail, "--positions 7 gives the last seven, or all there are"
         worst = 0
         for name, position, offset in head["variants"]["f32"]["rows"]:
             got = array.array("f", every[begin[name] + position * size:begin[name] + (position + 1) * size])

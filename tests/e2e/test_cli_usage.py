@@ -87,6 +87,8 @@ def options_that_do_not_go_together_are_refused(_):
     refused(run("tokenize", "--hex", "--model", "m"), 2, "--hex needs --decode")
     refused(run("tokenize", "in.jsonl"), 2, "no tokenizer given")
     refused(run("logits", "in.jsonl", "--model", "m"), 2, "no output given")
+    for n in ("0", "7x", "", "-3", "99999999999"):
+        refused(run("logits", "in.jsonl", "--model", "m", "--out", "o", "--positions", n), 2, "option --positions: \"%s\" is not all, last or a number" % n)
     refused(run("inspect"), 2, "give a model file, a run's journal, or --cpu")
     refused(run("export", "x.run"), 2, "no output given")
 

@@ -3,6 +3,7 @@ import array
 import json
 import math
 import os
+import re
 import resource
 import signal
 import struct
@@ -105,6 +106,17 @@ def quantised_weights_are_quantised_again_only_when_asked(folder):
     quantize(tiny("mistral", "Q4_0"), out, "f16")
     quantize(tiny("mistral", "Q8_0"), out, "q8_0")
     assert {k: v[1] for k, v in tensors(out)[0].items()} == {k: v[1] for k, v in tensors(tiny("mistral", "Q8_0"))[0].items()}
+
+
+def the_last_message_tells_both_sizes(folder):
+    """Also where the result is the larger one."""
+    for source, kind in (("Q4_0", "bf16"), ("f32", "q4_0")):
+        out = os.path.join(folder, kind + ".gguf")
+        said = quantize(tiny("mistral", source), out, kind, "--requantize").err.splitlines()[-1]
+        to, made_of = (float(n) for n in re.search(r": ([0-9.]+) MiB made of ([0-9.]+) MiB, ", said).groups())
+        for told, path in ((to, out), (made_of, tiny("mistral", source))):
+            bytes_of_tensors = os.path.getsize(path) - tensors(path)[1]
+            assert told > 0 and abs(told - bytes_of_tensors / 2**20) < 0.06, (said, path, bytes_of_tensors)
 
 
 def what_cannot_be_done_is_refused_and_leaves_no_file(folder):
@@ -222,6 +234,7 @@ def interrupting_leaves_no_file(folder):
 
 support.main([a_folder_becomes_the_converters_tensors, every_type_is_read_again_and_equal_inputs_give_equal_bytes,
               a_folder_quantised_while_loading_computes_what_the_file_does, the_oracles_bounds_hold_for_our_files,
-              quantised_weights_are_quantised_again_only_when_asked, what_cannot_be_done_is_refused_and_leaves_no_file, no_space_leaves_no_file,
+              quantised_weights_are_quantised_again_only_when_asked, the_last_message_tells_both_sizes,
+              what_cannot_be_done_is_refused_and_leaves_no_file, no_space_leaves_no_file,
               a_value_that_is_not_finite_is_named, importance_changes_the_tensors_it_names, calibration_measures_every_matrix_and_all_of_it_is_used,
               calibration_refuses_what_it_cannot_use, interrupting_leaves_no_file])

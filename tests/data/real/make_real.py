@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """llama.cpp's judgments of 40 rows of vicuna_eval by one real model: what tests/e2e/test_real_models.py compares with.
-Usage: make_real.py MODEL.gguf OUT.json
+Usage: make_real.py LLAMA_SERVER MODEL.gguf OUT.json
 
 Of every eighth row the column `instruction` is the user message, laid out by the model's own template.  For each row:
   answer   ids of a greedy answer of at most 64 tokens, its end left out, and in `gap` by how many nat each was preferred to the next best token
@@ -8,7 +8,7 @@ Of every eighth row the column `instruction` is the user message, laid out by th
   digest   of the ids of prompt, feedback and forced ` [RESULT] `, as the decimal numbers joined by commas: SHA-256
   verdict  log-probabilities of the tokens 1 to 5 there
 OUT is written after each row; a second run continues it.
-llama.cpp is that of xllamacpp 2026.10.11549, of PyPI, in a venv of its own; its server, one slot, K/V in f16.
+LLAMA_SERVER is the server that script/bench builds (llama.cpp b11434, `build-native`); one slot, K/V in f16.
 """
 import hashlib
 import json
@@ -16,19 +16,17 @@ import os
 import sys
 import urllib.request
 
-import xllamacpp
-
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "bench"))
+import peers  # noqa: E402
+
 EVERY, TOKENS, LOOK = 8, 64, 4000
+OPTIONS = ["-c", "4096", "-np", "1", "-t", "1"]
 
 
 class Server:
-    def __init__(self, model):
-        params = xllamacpp.CommonParams()
-        params.model.path, params.n_ctx, params.n_parallel, params.warmup, params.port = model, 4096, 1, False, 0
-        params.cpuparams.n_threads = 1
-        self.server = xllamacpp.Server(params)
-        self.address = self.server.listening_address
+    def __init__(self, address):
+        self.address = address
 
     def post(self, path, body):
         request = urllib.request.Request(self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -62,20 +60,20 @@ def judge(server, instruction):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
     with open(os.path.join(HERE, "..", "vicuna", "vicuna_eval.json"), encoding="utf-8") as f:
         rows = json.load(f)
-    made = []
-    if os.path.exists(sys.argv[2]):
-        with open(sys.argv[2], encoding="ascii") as f:
+    out, made = sys.argv[3], []
+    if os.path.exists(out):
+        with open(out, encoding="ascii") as f:
             made = json.load(f)
-    server = Server(sys.argv[1])
-    for i in range(EVERY * len(made), len(rows), EVERY):
-        made.append(dict(row=i, **judge(server, rows[i]["instruction"])))
-        print(i, len(made[-1]["answer"]), made[-1]["verdict"], flush=True)
-        with open(sys.argv[2], "w", encoding="ascii") as f:
-            f.write("[\n" + ",\n".join(json.dumps(m) for m in made) + "\n]\n")
+    with peers.server(sys.argv[1], ["-m", sys.argv[2], *OPTIONS]) as address:
+        for i in range(EVERY * len(made), len(rows), EVERY):
+            made.append(dict(row=i, **judge(Server(address), rows[i]["instruction"])))
+            print(i, len(made[-1]["answer"]), made[-1]["verdict"], flush=True)
+            with open(out, "w", encoding="ascii") as f:
+                f.write("[\n" + ",\n".join(json.dumps(m) for m in made) + "\n]\n")
 
 
 main()
