@@ -8,6 +8,7 @@ import shutil
 import struct
 
 import support
+from st_files import put_tensors, read_tensors as tensors
 from support import DATA, read, refused, run, write
 
 MERGE = os.path.join(DATA, "merge")
@@ -21,24 +22,6 @@ def merge(recipe, out, *more, want=0, **options):
 
 def named(name):
     return os.path.join(MERGE, "recipes", name + ".yaml")
-
-
-def tensors(path):
-    """{name: (dtype, shape, bytes)} of a safetensors file."""
-    data = read(path)
-    n = struct.unpack_from("<Q", data)[0]
-    head = json.loads(data[8:8 + n])
-    head.pop("__metadata__", None)
-    return {k: (v["dtype"], v["shape"], data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]]) for k, v in head.items()}
-
-
-def put_tensors(path, content):
-    head, data = {}, b""
-    for name, (dtype, shape, raw) in content.items():
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(head).encode()
-    write(path, struct.pack("<Q", len(text)) + text + data)
 
 
 def values(tensor):
