@@ -231,6 +231,10 @@ def importance_changes_the_tensors_it_names(folder):
                           ({name: ([1.0] * cols, [float("nan")])}, "tensor %s.counts: count nan" % name)):
         bad = importance(os.path.join(folder, "bad.gguf"), entries)
         refused(quantize(model, plain, "q4_k", "--imatrix", bad, "--quiet", want=1), 1, part)
+    old = write(os.path.join(folder, "old.dat"), struct.pack("<II", 1, len(name)) + name.encode() + struct.pack("<II8f", 1, 8, *[1.0] * 8))
+    refused(quantize(model, plain, "q4_k", "--imatrix", old, "--quiet", want=1), 1,
+            "old.dat is in llama.cpp's old form (.dat); llama-imatrix --in-file %s -o NEW.gguf converts it" % old)
+    refused(quantize(model, plain, "q4_k", "--imatrix", write(old, "1234"), "--quiet", want=1), 1, "old.dat: not a GGUF file")
 
 
 def calibration_measures_every_matrix_and_all_of_it_is_used(folder):
