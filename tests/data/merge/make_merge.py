@@ -27,7 +27,7 @@ from mergekit.merge_methods import task_adapter
 from safetensors.torch import load_file, save_file
 
 SEED = 7
-BITWISE = ("linear_f32", "linear_bf16", "linear_gradient", "linear_sum")
+BITWISE = ("linear_f32", "linear_bf16", "linear_gradient", "linear_sum", "slices_linear")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ORACLE = os.path.join(HERE, "..", "oracle", "models", "llama", "hf-bf16")
 HIDDEN, HEADS, KV, FFN, LAYERS, VOCAB = 32, 2, 1, 48, 3, 611
