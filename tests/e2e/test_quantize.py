@@ -3,9 +3,11 @@ import array
 import json
 import math
 import os
+import random
 import resource
 import shutil
 import signal
+import statistics
 import struct
 
 import st_files
@@ -147,6 +149,82 @@ def the_oracles_bounds_hold_for_our_files(folder):
     assert mean <= 1.02, mean
 
 
+def make_wide(folder, seed, experts):
+    """A folder of random bf16 weights, 256 wide, so that every row is a K-quant's: a mistral, or a mixtral with so many experts."""
+    os.makedirs(folder)
+    source, wide, heads, heads_kv = hf("mixtral"), 256, 4, 2
+    with open(os.path.join(source, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    vocab = config["vocab_size"]
+    config.update(hidden_size=wide, intermediate_size=wide, num_hidden_layers=2, num_attention_heads=heads, num_key_value_heads=heads_kv,
+                  head_dim=wide // heads, sliding_window=None)
+    if experts:
+        config.update(num_local_experts=experts, num_experts_per_tok=2)
+    else:
+        config.update(model_type="mistral", architectures=["MistralForCausalLM"])
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(os.path.join(source, name), folder)
+    write(os.path.join(folder, "config.json"), json.dumps(config))
+    rng, weights = random.Random(seed), {}
+    # high bytes of bf16: magnitudes 1/128 to 1/8 of mean square 1/230, both signs
+    high = bytes((0xBC if i % 4 == 0 else 0xBD) - 0x80 * (i // 128) for i in range(256))
+
+    def matrix(name, rows):
+        raw = bytearray(2 * rows * wide)
+        raw[0::2], raw[1::2] = rng.randbytes(rows * wide), rng.randbytes(rows * wide).translate(high)
+        weights[name + ".weight"] = ("BF16", [rows, wide], bytes(raw))
+
+    def ones(name):
+        weights[name + ".weight"] = ("BF16", [wide], b"\x80\x3f" * wide)
+
+    matrix("model.embed_tokens", vocab)
+    for layer in ("model.layers.0.", "model.layers.1."):
+        ones(layer + "input_layernorm")
+        ones(layer + "post_attention_layernorm")
+        for part, rows in (("q", wide), ("k", wide * heads_kv // heads), ("v", wide * heads_kv // heads), ("o", wide)):
+            matrix(layer + "self_attn.%s_proj" % part, rows)
+        for e in range(experts):
+            for part in ("w1", "w2", "w3"):
+                matrix(layer + "block_sparse_moe.experts.%d.%s" % (e, part), wide)
+        if experts:
+            matrix(layer + "block_sparse_moe.gate", experts)
+        else:
+            for part in ("gate", "up", "down"):
+                matrix(layer + "mlp.%s_proj" % part, wide)
+    ones("model.norm")
+    matrix("lm_head", vocab)
+    st_files.put_tensors(os.path.join(folder, "model.safetensors"), weights)
+    return folder
+
+
+def a_mixtral_of_k_quants_is_as_near_to_its_f32_twin_as_a_dense_model(folder):
+    """256 wide, so experts are Q4_K and Q6_K (the tiny mixtral's rows of 64 are not), each against F32 arithmetic on the same weights.
+
+    Both models round activations before the same products.  A mixtral's block is w1 e1 + w2 e2 of two experts whose errors and values are independent, so
+    both shrink alike and its relative error is an expert's.  To it comes the router's: with input error E (NMSE) and router logits of variance s the weights
+    move by w1 w2 times the change of l1 - l2, whose variance is 2 s E; that adds (w1 w2)^2 2 s E |e1 - e2|^2, at w = 1/2 and |e1 - e2|^2 = 2 |e|^2 against
+    a value of |e|^2 / 2: 0.5 s E.  With s = 1.1 (256 weights of mean square 1/230, inputs of mean square 1) that is 1.55 times the dense model's at
+    most, the same in either layer.  Rows whose choice of experts changes are few and do not move a median.  A row's NMSE varies by 0.3 in its logarithm, the
+    medians of 64 rows of each model by 1.25 * 0.3 / 8 = 0.05, their ratio by 0.07: 1.55 exp(3 * 0.07) = 1.9."""
+    ids, out, flat = [(i * 97 + 11) % 600 for i in range(64)], os.path.join(folder, "q.gguf"), os.path.join(folder, "flat.gguf")
+    models = [(make_wide(os.path.join(folder, "m%d" % n), 5, n), n) for n in (0, 4)]
+    for kind, number in (("q4_k", 12), ("q6_k", 14)):
+        medians = []
+        for model, experts in models:
+            quantize(model, out, kind)
+            quantize(out, flat, "f32")
+            found = tensors(out)[0]
+            experts_or_dense = [v[1] for k, v in found.items() if "ffn" in k and "norm" not in k and "gate_inp" not in k]
+            assert experts_or_dense == [number] * 6, found
+            assert all(("ffn_gate_exps" in k) == (experts > 0) for k in found if k.startswith("blk.0.ffn_gate") and "inp" not in k)
+            got, exact = logits(folder, out, ids), logits(folder, flat, ids)
+            n = len(got) // len(ids)
+            medians.append(statistics.median(nmse(got[i:i + n], exact[i:i + n]) for i in range(0, len(got), n)))
+            assert got.tobytes() == logits(folder, model, ids, "--weights", kind).tobytes(), (kind, experts)
+        print("  %s: median NMSE of rows, dense %.3g, mixtral %.3g, ratio %.2f" % (kind, *medians, medians[1] / medians[0]))
+        assert 0 < medians[1] <= 1.9 * medians[0], (kind, medians)
+
+
 def quantised_weights_are_quantised_again_only_when_asked(folder):
     out = os.path.join(folder, "out.gguf")
     refused(quantize(tiny("mistral", "Q4_0"), out, "q8_0", want=2), 2, "mistral-Q4_0.gguf: tensor output.weight is Q6_K already, and Q8_0 made of it", "--requantize")
@@ -276,6 +354,7 @@ def interrupting_leaves_no_file(folder):
 support.main([a_folder_becomes_the_converters_tensors, every_type_is_read_again_and_equal_inputs_give_equal_bytes,
               a_folder_quantised_while_loading_computes_what_the_file_does,
               a_llama_folder_with_biases_becomes_the_file_that_computes_the_same, the_oracles_bounds_hold_for_our_files,
+              a_mixtral_of_k_quants_is_as_near_to_its_f32_twin_as_a_dense_model,
               quantised_weights_are_quantised_again_only_when_asked, what_cannot_be_done_is_refused_and_leaves_no_file, no_space_leaves_no_file,
               a_value_that_is_not_finite_is_named, importance_changes_the_tensors_it_names, calibration_measures_every_matrix_and_all_of_it_is_used,
               calibration_refuses_what_it_cannot_use, interrupting_leaves_no_file])
