@@ -82,10 +82,17 @@ def build(source, folder, options, targets):
 # ---- models ----
 
 
-def shape_model(kind, quantize):
-    """Mistral-7B's shape with 8 of 32 layers, random weights: Q8_0 made here, others by llama-quantize (a function that gives its path)."""
+# name: its letter in file names, layers (of 32), experts
+SHAPES = {"mistral": ("m", 8, 0), "mixtral": ("x", 2, 8)}
+
+
+def shape_model(shape, layers, kind, quantize):
+    """Mistral-7B's or Mixtral-8x7B's shape with some of its layers (0: as SHAPES says), random weights: Q8_0 made here, others by llama-quantize (a
+    function that gives its path)."""
+    letter, usual, experts = SHAPES[shape]
+    layers = layers or usual
     models = os.path.join(CACHE, "bench")
-    base = os.path.join(models, "m8.q8_0.gguf")
+    base = os.path.join(models, "%s%d.q8_0.gguf" % (letter, layers))
     os.makedirs(models, exist_ok=True)
     if not os.path.exists(base):
         venv = os.path.join(models, "venv")
@@ -94,11 +101,12 @@ def shape_model(kind, quantize):
         sh(sys.executable, "-m", "venv", venv)
         sh(python, "-m", "pip", "-q", "install", "numpy", "gguf", "sentencepiece")
         sh(python, "-m", "pip", "-q", "install", "--no-deps", "mistral-common")
-        sh(python, os.path.join(ROOT, "bench", "make_shape_model.py"), "--layers", "8", "--out", base + ".tmp")
+        sh(python, os.path.join(ROOT, "bench", "make_shape_model.py"), "--layers", str(layers), "--experts", str(experts),
+           "--out", base + ".tmp")
         os.replace(base + ".tmp", base)
     if kind == "q8_0":
         return base
-    path = os.path.join(models, "m8.%s.gguf" % kind)
+    path = base.replace(".q8_0.", ".%s." % kind)
     if not os.path.exists(path):
         say("making %s" % path)
         sh(quantize(), "--allow-requantize", base, path + ".tmp", kind.upper())
@@ -158,3 +166,10 @@ def llama_bench(binary, arguments, libraries=None):
     """tokens/s of one llama-bench test."""
     with tempfile.TemporaryDirectory() as folder:
         return json.loads(sh(binary, "-r", "1", "-o", "json", *arguments, cwd=folder, env=with_libraries(libraries)))[0]["avg_ts"]
+
+
+def batched_bench(binary, arguments, libraries=None):
+    """tokens/s of all sequences of one llama-batched-bench case."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = sh(binary, "--output-format", "jsonl", *arguments, cwd=folder, env=with_libraries(libraries)).splitlines()
+    return next(json.loads(line)["speed_tg"] for line in lines if line.startswith("{"))

@@ -90,11 +90,12 @@ const opt_command command_merge = {
     .name = "merge",
     .args = "RECIPE.yaml OUT",
     .summary = "Merge the weights of models by a recipe",
-    .detail = "The recipe has mergekit's keys: merge_method (linear, slerp, task_arithmetic, ties, dare_ties, dare_linear), models with "
-              "weight and density, "
-              "base_model, parameters, dtype. Models are Hugging Face folders or ORG/NAME of the Hub, with equal vocabularies and shapes. "
-              "OUT becomes such a "
-              "folder; it appears when it is complete; its README.md has the recipe and the SHA-256 of every input file.",
+    .detail =
+        "The recipe has mergekit's keys: merge_method (linear, slerp, task_arithmetic, ties, dare_ties, dare_linear), models or slices "
+        "with weight and density, "
+        "base_model, parameters, dtype. Models are Hugging Face folders or ORG/NAME of the Hub, with equal vocabularies and shapes. "
+        "OUT becomes such a "
+        "folder; it appears when it is complete; its README.md has the recipe and the SHA-256 of every input file.",
     .example = "gavel merge examples/merge-prometheus-2-7b.yaml prometheus-2-7b",
     .opts = options,
     .min_args = 2,

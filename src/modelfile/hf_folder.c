@@ -184,11 +184,16 @@ static bool add_rope_freqs(binder *b) {
     return add_view(b, &t, "rope_freqs.weight", 0);
 }
 
+bool hf_tensor_is_ignored(const hf_config *c, const char *name) {
+    return sv_ends(sv_of(name), SV(".self_attn.rotary_emb.inv_freq")) || (c->tied && strcmp(name, "lm_head.weight") == 0);
+}
+
 static bool check_rest(const binder *b) {
     for (size_t i = 0; i < safetensors_count(b->s); i++) {
-        const sv name = sv_of(safetensors_at(b->s, i)->name);
-        if (b->used[i] || sv_ends(name, SV(".self_attn.rotary_emb.inv_freq")) || (b->c->tied && sv_is(name, "lm_head.weight"))) continue;
-        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that model_type %s uses", str_show(name).text, b->c->model_type);
+        const char *name = safetensors_at(b->s, i)->name;
+        if (b->used[i] || hf_tensor_is_ignored(b->c, name)) continue;
+        return gv_fail(b->err, GV_UNSUPPORTED, -1, "tensor %s is none that model_type %s uses", str_show(sv_of(name)).text,
+                       b->c->model_type);
     }
     return true;
 }

@@ -17,4 +17,7 @@ typedef struct hf_tensors {
 bool hf_tensors_bind(hf_tensors *h, const hf_config *c, const safetensors *s, gv_err *err) GV_MUST_USE;
 void hf_tensors_fini(hf_tensors *h);
 
+/* Is it a tensor that such a model may have stored and does not compute with? */
+bool hf_tensor_is_ignored(const hf_config *c, const char *name);
+
 #endif

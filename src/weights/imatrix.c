@@ -1,6 +1,8 @@
 /* See imatrix.h. */
 #include "weights/imatrix.h"
 
+#include "base/bytes.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -95,7 +97,27 @@ imatrix *imatrix_from_gguf(gguf *g, gv_err *err) {
     return NULL;
 }
 
+/* llama.cpp's form before it used GGUF: i32 matrices; for each i32 length, name, i32 calls, i32 n, f32 sums [n]. */
+static bool is_old_form(const char *path) {
+    gv_err ignored = GV_ERR_INIT;
+    file_map map;
+    uint32_t n_entries = 0, length = 0;
+    sv name = {0};
+    if (!file_map_open(&map, path, &ignored)) return false;
+    bytes b = {map.p, map.n, 0};
+    const bool ok = bytes_u32(&b, &n_entries, "matrices", &ignored) && n_entries > 0 && n_entries <= 1 << 16 &&
+                    bytes_u32(&b, &length, "length", &ignored) && length <= GGUF_MAX_NAME_BYTES &&
+                    bytes_view(&b, length, &name, "name", &ignored) && sv_ends(name, SV(".weight"));
+    file_map_close(&map);
+    return ok;
+}
+
 imatrix *imatrix_open(const char *path, gv_err *err) {
+    if (is_old_form(path)) {
+        gv_fail(err, GV_UNSUPPORTED, -1, "%s is in llama.cpp's old form (.dat); llama-imatrix --in-file %s -o NEW.gguf converts it", path,
+                path);
+        return NULL;
+    }
     gguf *g = gguf_open(path, err);
     return g ? imatrix_from_gguf(g, err) : NULL;
 }

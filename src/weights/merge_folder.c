@@ -84,29 +84,34 @@ static const char *dtype_name(dtype t) {
     return t == DT_BF16 ? "bfloat16" : t == DT_F16 ? "float16" : "float32";
 }
 
-/* The donor's with the type of the result; its other members stay as they are. */
-static bool write_config(const char *folder, const char *donor, const char *type, gv_err *err) {
+/* A JSON object of the donor's in which `key` (and `also`, if it is there) has this value; the other members stay as they are, all of them if it is empty. */
+static bool write_with(const char *folder, const char *donor, const char *name, const char *key, const char *also, sv value, gv_err *err) {
     buf path = {0}, text = {0}, out = {0};
-    buf_printf(&path, "%s/config.json", donor);
-    bool ok = file_read_all(path.p, HF_MAX_CONFIG_BYTES, &text, err);
+    buf_printf(&path, "%s/%s", donor, name);
+    bool ok = file_read_all(path.p, MAX_TOKENIZER_BYTES, &text, err);
     json_doc *d = ok ? json_parse(buf_view(&text), err) : NULL;
-    ok = d != NULL;
+    ok = d != NULL || gv_context(err, "%s", path.p);
     if (ok) {
         const json_value *root = json_root(d);
-        bool has_type = json_get(root, "dtype") || json_get(root, "torch_dtype");
+        const bool has_key = json_get(root, key) || (also && json_get(root, also));
         buf_add_char(&out, '{');
         for (json_iter it = json_each(root); json_next(&it);) {
             buf_add_str(&out, out.n > 1 ? ",\n  " : "\n  ");
             json_put_string(&out, it.key);
             buf_add_str(&out, ": ");
-            if (type && (sv_is(it.key, "dtype") || sv_is(it.key, "torch_dtype")))
-                json_put_string(&out, sv_of(type));
+            if (value.n && (sv_is(it.key, key) || (also && sv_is(it.key, also))))
+                json_put_string(&out, value);
             else
                 json_put_value(&out, it.value);
         }
-        if (!has_type && type) buf_printf(&out, ",\n  \"torch_dtype\": \"%s\"", type);
+        if (!has_key && value.n) {
+            buf_add_str(&out, out.n > 1 ? ",\n  " : "\n  ");
+            json_put_string(&out, sv_of(key));
+            buf_add_str(&out, ": ");
+            json_put_string(&out, value);
+        }
         buf_add_str(&out, "\n}\n");
-        ok = write_file(folder, "config.json", buf_view(&out), err);
+        ok = write_file(folder, name, buf_view(&out), err);
     }
     json_free(d);
     buf_fini(&path);
@@ -115,20 +120,44 @@ static bool write_config(const char *folder, const char *donor, const char *type
     return ok;
 }
 
-static const char *const copied[] = {"generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json",
-                                     "special_tokens_map.json", "added_tokens.json", "vocab.json",      "merges.txt",
-                                     "chat_template.jinja",     "chat_template.json"};
+#define TOKENIZER_CONFIG "tokenizer_config.json"
+#define CHAT_TEMPLATE    "chat_template.jinja"
 
-static bool copy_files(const char *folder, const char *donor, gv_err *err) {
+static const struct {
+    const char *name;
+    enum { OF_DONOR, OF_TOKENIZER, OF_CHAT } of; /* OF_CHAT: the tokenizer's, unless the recipe says another template */
+} copied[] = {{"generation_config.json", OF_DONOR},
+              {"tokenizer.json", OF_TOKENIZER},
+              {"tokenizer.model", OF_TOKENIZER},
+              {TOKENIZER_CONFIG, OF_CHAT},
+              {"added_tokens.json", OF_TOKENIZER},
+              {"vocab.json", OF_TOKENIZER},
+              {"special_tokens_map.json", OF_TOKENIZER},
+              {"merges.txt", OF_TOKENIZER},
+              {CHAT_TEMPLATE, OF_CHAT},
+              {"chat_template.json", OF_CHAT}};
+enum { N_COPIED = sizeof copied / sizeof *copied };
+
+static bool copy_files(const char *folder, const char *donor, const char *tokenizer, bool own_template, gv_err *err) {
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof copied / sizeof *copied; i++) {
+    for (size_t i = 0; ok && i < N_COPIED; i++) {
         buf path = {0}, text = {0};
-        buf_printf(&path, "%s/%s", donor, copied[i]);
-        if (file_exists(path.p))
-            ok = file_read_all(path.p, MAX_TOKENIZER_BYTES, &text, err) && write_file(folder, copied[i], buf_view(&text), err);
+        buf_printf(&path, "%s/%s", copied[i].of == OF_DONOR ? donor : tokenizer, copied[i].name);
+        if (!(own_template && copied[i].of == OF_CHAT) && file_exists(path.p))
+            ok = file_read_all(path.p, MAX_TOKENIZER_BYTES, &text, err) && write_file(folder, copied[i].name, buf_view(&text), err);
         buf_fini(&path);
         buf_fini(&text);
     }
+    return ok;
+}
+
+/* Where readers look for a template: a file of its own, and for older ones a member of the tokenizer's configuration. */
+static bool write_template(const char *folder, const char *tokenizer, sv text, gv_err *err) {
+    buf path = {0};
+    buf_printf(&path, "%s/" TOKENIZER_CONFIG, tokenizer);
+    const bool ok = write_file(folder, CHAT_TEMPLATE, text, err) &&
+                    (!file_exists(path.p) || write_with(folder, tokenizer, TOKENIZER_CONFIG, "chat_template", NULL, text, err));
+    buf_fini(&path);
     return ok;
 }
 
@@ -146,7 +175,7 @@ static bool put_digests(const merge_options *o, const merge_recipe *r, const mer
     for (size_t f = 0; ok && f < n + ahead; f++) {
         if (f < n) job[f] = digest_start(tensors_file_map(m[i].t, f));
         if (f < ahead) continue;
-        put_line(out, digest_wait(job[f - ahead]), r->input[i].model, tensors_file_name(m[i].t, f - ahead));
+        put_line(out, digest_wait(job[f - ahead]), r->input[i], tensors_file_name(m[i].t, f - ahead));
         digest_free(job[f - ahead]);
         job[f - ahead] = NULL;
         const merge_progress now = {.name = NULL};
@@ -159,15 +188,15 @@ static bool put_digests(const merge_options *o, const merge_recipe *r, const mer
 
 static bool put_copied_digests(const merge_recipe *r, const merge_model *m, size_t i, buf *out, gv_err *err) {
     bool ok = true;
-    for (size_t k = 0; ok && k < sizeof copied / sizeof *copied; k++) {
+    for (size_t k = 0; ok && k < N_COPIED; k++) {
         buf path = {0};
-        buf_printf(&path, "%s/%s", m[i].path, copied[k]);
+        buf_printf(&path, "%s/%s", m[i].path, copied[k].name);
         if (file_exists(path.p)) {
             file_map map;
             ok = file_map_open(&map, path.p, err);
             if (ok) {
                 digest_job *job = digest_start(&map);
-                put_line(out, digest_wait(job), r->input[i].model, copied[k]);
+                put_line(out, digest_wait(job), r->input[i], copied[k].name);
                 digest_free(job);
                 file_map_close(&map);
             }
@@ -183,7 +212,7 @@ static bool write_card(const char *folder, const merge_options *o, const merge_r
     buf_add_str(&out, "---\nbase_model:\n");
     for (size_t i = 0; i < r->n; i++) {
         buf_add_str(&out, "- ");
-        json_put_string(&out, sv_of(r->input[i].model));
+        json_put_string(&out, sv_of(r->input[i]));
         buf_add_char(&out, '\n');
     }
     buf_printf(&out,
@@ -204,8 +233,15 @@ static bool write_card(const char *folder, const merge_options *o, const merge_r
     return ok;
 }
 
-bool merge_write_files(const char *folder, const merge_options *o, const merge_recipe *r, sv text, const merge_model *m, gv_err *err) {
-    const char *donor = m[r->base >= 0 ? r->base : 0].path;
-    const char *type = r->has_out_dtype ? dtype_name(r->out_type) : r->has_dtype ? dtype_name(r->type) : NULL;
-    return write_config(folder, donor, type, err) && copy_files(folder, donor, err) && write_card(folder, o, r, text, m, err);
+size_t merge_donor(const merge_recipe *r) {
+    return r->base >= 0 ? (size_t)r->base : 0;
+}
+
+bool merge_write_files(const char *folder, const merge_options *o, const merge_recipe *r, sv text, sv chat_template, const merge_model *m,
+                       gv_err *err) {
+    const char *donor = m[merge_donor(r)].path, *tokenizer = r->tokenizer >= 0 ? m[r->tokenizer].path : donor;
+    const sv type = sv_of(r->has_out_dtype ? dtype_name(r->out_type) : r->has_dtype ? dtype_name(r->type) : "");
+    return write_with(folder, donor, "config.json", "torch_dtype", "dtype", type, err) &&
+           copy_files(folder, donor, tokenizer, chat_template.n > 0, err) &&
+           (chat_template.n == 0 || write_template(folder, tokenizer, chat_template, err)) && write_card(folder, o, r, text, m, err);
 }

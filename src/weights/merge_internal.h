@@ -13,17 +13,24 @@ enum { MERGE_MAX_MODELS = 64, MERGE_CHUNK = 16384 /* elements a worker computes 
 
 typedef enum merge_method { MERGE_LINEAR, MERGE_SLERP, MERGE_TASK_ARITHMETIC, MERGE_TIES, MERGE_DARE_TIES, MERGE_DARE_LINEAR } merge_method;
 
-typedef struct merge_input {
-    char *model;                  /* as the recipe names it */
-    const json_value *parameters; /* its own; NULL: none */
-} merge_input;
+/* Layers [first, end) with settings of their own; a recipe of whole models is one slice, whose end is -1. */
+typedef struct merge_slice {
+    int64_t first, end;
+    const json_value *parameters;                 /* of all inputs; NULL: none */
+    const json_value *of_input[MERGE_MAX_MODELS]; /* an input's own; NULL: none */
+} merge_slice;
 
 typedef struct merge_recipe {
     json_doc *doc;
     merge_method method;
-    merge_input input[MERGE_MAX_MODELS]; /* as listed; a base that is not listed comes last */
+    char *input[MERGE_MAX_MODELS]; /* models as the recipe names them, in its order; a base that is not listed comes last */
     size_t n;
-    int base; /* which input is base_model; -1: none */
+    int base;           /* which input is base_model; -1: none */
+    merge_slice *slice; /* in the order of the layers, without gaps */
+    size_t n_slices;
+    int tokenizer;      /* the input whose tokenizer the result gets; -1: the base's or the first's */
+    bool auto_template; /* the chat template that most inputs have */
+    sv chat_template;   /* the result's; empty: the tokenizer's own */
     bool has_dtype, has_out_dtype;
     dtype type, out_type;
     const json_value *parameters; /* of all models; NULL: none */
@@ -34,9 +41,17 @@ bool merge_recipe_parse(merge_recipe *r, sv text, gv_err *err) GV_MUST_USE;
 void merge_recipe_fini(merge_recipe *r);
 const char *merge_method_name(merge_method m);
 
-/* A parameter of a tensor: the model's own (input >= 0), else that of all models, else `unset`.  Lists run over the layers, `depth` from 0 (the first
- * layer, and what is in no layer) to 1; filters pick tensors by part of their names. */
-double merge_setting(const merge_recipe *r, int input, const char *key, const char *tensor, double depth, double unset);
+/* Where a tensor stands: its slice, and how far in its layers, from 0 (the first) to 1 (the last, or the only one).  What is in no layer stands at 0, the
+ * embedding in the first slice and what follows the layers in the last. */
+typedef struct merge_place {
+    const merge_slice *slice;
+    double depth;
+} merge_place;
+merge_place merge_place_of(const merge_recipe *r, const char *tensor, int64_t layers);
+
+/* A parameter of a tensor: the input's own (input >= 0), else its slice's, else the recipe's, else `unset`.  Lists run over the depth, filters pick
+ * tensors by part of their names. */
+double merge_setting(const merge_recipe *r, int input, const char *key, const char *tensor, merge_place place, double unset);
 
 /* ---- merge_math.c ---- */
 
@@ -84,8 +99,10 @@ typedef struct merge_model {
     tensors *t;
 } merge_model;
 
-/* config.json, tokenizer files, recipe and card into the folder; the donor is the base or the first model. */
-bool merge_write_files(const char *folder, const merge_options *o, const merge_recipe *r, sv text, const merge_model *m,
+/* The input whose config.json the result gets: the base or the first. */
+size_t merge_donor(const merge_recipe *r);
+/* config.json, tokenizer files, recipe and card into the folder; `chat_template` empty: the tokenizer's own. */
+bool merge_write_files(const char *folder, const merge_options *o, const merge_recipe *r, sv text, sv chat_template, const merge_model *m,
                        gv_err *err) GV_MUST_USE;
 
 /* The folder under which the output grows: OUT.partial, locked, emptied of what a killed merge left. */

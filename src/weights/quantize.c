@@ -80,12 +80,12 @@ typedef struct quantiser {
 /* One source tensor (2 dimensions, more, or a vector) as `to`, in slices. */
 static bool write_source(quantiser *q, const tensor_view *from, dtype to, const float *importance, gv_err *err) {
     const dtype_info *info = dtype_get((uint32_t)to);
-    tensor_view flat = *from; /* a vector is one row */
-    if (from->n_dims == 1 && from->rope_heads) return gv_fail(err, GV_STATE, -1, "tensor %s: a vector in rope order", from->name);
-    const int64_t rows = from->ne[1] * from->ne[2] * from->ne[3];
+    tensor_view flat = *from; /* a vector is one row; one whose elements are turned has each as a row */
+    if (from->n_dims == 1 && from->rope_heads) flat.ne[0] = 1, flat.ne[1] = from->ne[0];
+    const int64_t rows = flat.ne[1] * flat.ne[2] * flat.ne[3];
     flat.n_dims = 2, flat.ne[1] = rows, flat.ne[2] = flat.ne[3] = 1;
     slice_job j = {.from = &flat, .to = to, .importance = importance, .dst = q->slice, .scratch = q->scratch, .bad = INT64_MAX};
-    j.row_bytes = (size_t)(from->ne[0] / info->block_elems) * info->block_bytes;
+    j.row_bytes = (size_t)(flat.ne[0] / info->block_elems) * info->block_bytes;
     j.from_row_bytes = from->n_bytes / (size_t)rows;
     const int64_t step = q->slice_bytes / j.row_bytes > 0 ? (int64_t)(q->slice_bytes / j.row_bytes) : 1;
     for (; j.first < rows; j.first += step) {

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,30 @@ def start(*args, **options):
 def finish(p, timeout=120):
     out, err = p.communicate(timeout=timeout)
     return Done(shell_code(p.returncode), out or b"", err or b"")
+
+
+def interrupt_in_progress(args, is_writing):
+    """Starts gavel with a full pipe as its standard error, so that it stops at its first line of progress; SIGINT once it is_writing(), then
+    the pipe is emptied."""
+    ours, theirs = os.pipe()
+    filled = 0
+    os.set_blocking(theirs, False)
+    try:
+        while True:
+            filled += os.write(theirs, b" " * 4096)
+    except BlockingIOError:
+        os.set_blocking(theirs, True)
+    with os.fdopen(ours, "rb") as pipe:
+        p = start(*args, stderr=theirs)
+        os.close(theirs)
+        end = time.monotonic() + 60
+        while not is_writing():
+            assert p.poll() is None and time.monotonic() < end, (args, p.poll())
+            time.sleep(0.001)
+        p.send_signal(signal.SIGINT)
+        text = pipe.read()
+    p.stdout.close()
+    return Done(shell_code(p.wait(60)), b"", text[filled:])
 
 
 def refused(done, code, *parts):

@@ -4,10 +4,14 @@ import json
 import math
 import os
 import re
+import random
 import resource
+import shutil
 import signal
+import statistics
 import struct
 
+import st_files
 import support
 from ggufs import tensors
 from support import DATA, refused, run, tiny, write
@@ -32,6 +36,13 @@ def logits(folder, model, ids, *more):
     return values
 
 
+def blobs(path, found, start):
+    """{name: the tensor's bytes and what fills up to the next one's}."""
+    data, names = support.read(path)[start:], sorted(found, key=lambda name: found[name][2])
+    ends = [found[name][2] for name in names[1:]] + [len(data)]
+    return {name: data[found[name][2]:end] for name, end in zip(names, ends)}
+
+
 def nmse(got, want):
     return sum((a - b) ** 2 for a, b in zip(got, want)) / sum(b * b for b in want)
 
@@ -44,10 +55,10 @@ def a_folder_becomes_the_converters_tensors(folder):
         ours, our_start, our_keys = tensors(out)
         theirs, their_start, their_keys = tensors(tiny(arch, "f32"))
         assert {k: v[:2] for k, v in ours.items()} == {k: v[:2] for k, v in theirs.items()}, arch
-        a, b = support.read(out), support.read(tiny(arch, "f32"))
-        for name, (shape, kind, offset) in ours.items():
+        a, b = blobs(out, ours, our_start), blobs(tiny(arch, "f32"), theirs, their_start)
+        for name, (shape, kind, _) in ours.items():
             n = 4 * math.prod(shape)
-            assert kind == 0 and a[our_start + offset:our_start + offset + n] == b[their_start + theirs[name][2]:][:n], (arch, name)
+            assert kind == 0 and a[name][:n] == b[name][:n], (arch, name)
         for key in ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.eos_token_id",
                     "tokenizer.chat_template", "general.architecture", "general.file_type"):
             assert our_keys.get(key) == their_keys.get(key), (arch, key)
@@ -64,7 +75,7 @@ def every_type_is_read_again_and_equal_inputs_give_equal_bytes(folder):
         found, start, _ = tensors(a)
         same, same_start, _ = tensors(c)
         assert {k: v[:2] for k, v in found.items()} == {k: v[:2] for k, v in same.items()}, kind
-        assert support.read(a)[start + found["blk.1.ffn_down.weight"][2]:][:4096] == support.read(c)[same_start + same["blk.1.ffn_down.weight"][2]:][:4096], kind
+        assert blobs(a, found, start) == blobs(c, same, same_start), kind
 
 
 def a_folder_quantised_while_loading_computes_what_the_file_does(folder):
@@ -75,10 +86,43 @@ def a_folder_quantised_while_loading_computes_what_the_file_does(folder):
         assert logits(folder, out, ids).tobytes() == logits(folder, hf(arch), ids, "--weights", kind).tobytes(), (arch, kind)
 
 
+def a_llama_folder_with_biases_becomes_the_file_that_computes_the_same(folder):
+    """attention_bias: q, k and v have vectors; those of q and k stand in RoPE's other order in a folder."""
+    model, out, ids = os.path.join(folder, "m"), os.path.join(folder, "m.gguf"), list(range(5, 45))
+    shutil.copytree(hf("llama", "f32"), model)
+    with open(os.path.join(model, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    write(os.path.join(model, "config.json"), json.dumps(dict(config, attention_bias=True)))
+    weights = st_files.read_tensors(os.path.join(model, "model.safetensors"))
+    for name, (_, shape, _) in sorted(weights.items()):
+        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+            bias = array.array("f", (((i * 37 + len(weights)) % 101 - 50) * 0.02 for i in range(shape[0])))
+            weights[name.replace(".weight", ".bias")] = ("F32", [shape[0]], bias.tobytes())
+    st_files.put_tensors(os.path.join(model, "model.safetensors"), weights)
+    plain = logits(folder, hf("llama", "f32"), ids)
+    for kind in ("f32", "q8_0", "q4_k"):
+        quantize(model, out, kind)
+        found, start, _ = tensors(out)
+        assert found["blk.0.attn_q.bias"][:2] == ((config["hidden_size"],), 0), found["blk.0.attn_q.bias"]
+        got = logits(folder, out, ids)
+        assert got.tobytes() == logits(folder, model, ids, *([] if kind == "f32" else ["--weights", kind])).tobytes(), kind
+        assert nmse(got, plain) > 0.01, kind  # the biases count
+    width = config["head_dim"]
+    stored = weights["model.layers.0.self_attn.k_proj.bias"][2]
+    turned = [h * width + i % 2 * (width // 2) + i // 2 for h in range(config["num_key_value_heads"]) for i in range(width)]
+    assert blobs(out, found, start)["blk.0.attn_k.bias"][:len(stored)] == b"".join(stored[4 * i:4 * i + 4] for i in turned)
+    raw = bytearray(stored)
+    struct.pack_into("<f", raw, 4 * turned[5], float("inf"))
+    st_files.put_tensors(os.path.join(model, "model.safetensors"), dict(weights, **{"model.layers.0.self_attn.k_proj.bias": ("F32", [len(turned)], bytes(raw))}))
+    refused(run("quantize", model, out, "--type", "q8_0", "--quiet"), 1, model + ": tensor blk.0.attn_k.bias: row 0, column 5 is not a finite number")
+
+
 def the_oracles_bounds_hold_for_our_files(folder):
     """Against F32 arithmetic on the same weights: at most 1.25 times llama.cpp's distance for a file of that type, as tests/golden/test_logits_golden.c
-    has it.  Against the unquantised model: in the geometric mean no further away than llama-quantize's files."""
-    logs = []
+    has it.  The distance of one or seven rows is a sum of few independent errors: between two files of one type its logarithm varies by about 0.3, so of
+    12 files the geometric mean varies by 0.3 / sqrt(12) = 0.09.  It may be 1.25 = exp(2.5 * 0.09), one file exp(3 * 0.3) = 2.5.  Against the unquantised
+    model: in the geometric mean no further away than llama-quantize's files."""
+    logs, few = [], {}
     for arch in ("llama", "mistral", "qwen2"):
         with open(os.path.join(ORACLE, arch + ".json"), encoding="utf-8") as f:
             oracle = json.load(f)
@@ -90,12 +134,96 @@ def the_oracles_bounds_hold_for_our_files(folder):
                 ids = oracle["sequences"][name]
                 got, exact, whole = logits(folder, ours, ids), logits(folder, flat, ids), logits(folder, tiny(arch, "f32"), ids)
                 theirs = oracle["llama_cpp"][kind + " kv=f32 fa=0"]["nmse"][name]
-                assert nmse(got, exact) <= 1.25 * theirs or len(ids) < 8, (arch, kind, name, nmse(got, exact), theirs)
-                if len(ids) >= 64:
+                ratio = nmse(got, exact) / theirs
+                assert ratio <= (1.25 if len(ids) >= 64 else 2.5), (arch, kind, name, ratio, theirs)
+                if len(ids) < 64:
+                    few.setdefault(name, []).append(math.log(ratio))
+                else:
                     logs.append(math.log(nmse(got, whole) / nmse(logits(folder, tiny(arch, kind), ids), whole)))
+    assert sorted(map(len, few.values())) == [12, 12]
+    for name, values in few.items():
+        mean = math.exp(sum(values) / len(values))
+        print("  distance from F32 arithmetic on the same weights, sequence %s, ours to llama.cpp's: %.3f" % (name, mean))
+        assert mean <= 1.25, (name, mean)
     mean = math.exp(sum(logs) / len(logs))
     print("  distance from the unquantised model, ours to llama-quantize's: %.3f" % mean)
     assert mean <= 1.02, mean
+
+
+def make_wide(folder, seed, experts):
+    """A folder of random bf16 weights, 256 wide, so that every row is a K-quant's: a mistral, or a mixtral with so many experts."""
+    os.makedirs(folder)
+    source, wide, heads, heads_kv = hf("mixtral"), 256, 4, 2
+    with open(os.path.join(source, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    vocab = config["vocab_size"]
+    config.update(hidden_size=wide, intermediate_size=wide, num_hidden_layers=2, num_attention_heads=heads, num_key_value_heads=heads_kv,
+                  head_dim=wide // heads, sliding_window=None)
+    if experts:
+        config.update(num_local_experts=experts, num_experts_per_tok=2)
+    else:
+        config.update(model_type="mistral", architectures=["MistralForCausalLM"])
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(os.path.join(source, name), folder)
+    write(os.path.join(folder, "config.json"), json.dumps(config))
+    rng, weights = random.Random(seed), {}
+    # high bytes of bf16: magnitudes 1/128 to 1/8 of mean square 1/230, both signs
+    high = bytes((0xBC if i % 4 == 0 else 0xBD) - 0x80 * (i // 128) for i in range(256))
+
+    def matrix(name, rows):
+        raw = bytearray(2 * rows * wide)
+        raw[0::2], raw[1::2] = rng.randbytes(rows * wide), rng.randbytes(rows * wide).translate(high)
+        weights[name + ".weight"] = ("BF16", [rows, wide], bytes(raw))
+
+    def ones(name):
+        weights[name + ".weight"] = ("BF16", [wide], b"\x80\x3f" * wide)
+
+    matrix("model.embed_tokens", vocab)
+    for layer in ("model.layers.0.", "model.layers.1."):
+        ones(layer + "input_layernorm")
+        ones(layer + "post_attention_layernorm")
+        for part, rows in (("q", wide), ("k", wide * heads_kv // heads), ("v", wide * heads_kv // heads), ("o", wide)):
+            matrix(layer + "self_attn.%s_proj" % part, rows)
+        for e in range(experts):
+            for part in ("w1", "w2", "w3"):
+                matrix(layer + "block_sparse_moe.experts.%d.%s" % (e, part), wide)
+        if experts:
+            matrix(layer + "block_sparse_moe.gate", experts)
+        else:
+            for part in ("gate", "up", "down"):
+                matrix(layer + "mlp.%s_proj" % part, wide)
+    ones("model.norm")
+    matrix("lm_head", vocab)
+    st_files.put_tensors(os.path.join(folder, "model.safetensors"), weights)
+    return folder
+
+
+def a_mixtral_of_k_quants_is_as_near_to_its_f32_twin_as_a_dense_model(folder):
+    """256 wide, so experts are Q4_K and Q6_K (the tiny mixtral's rows of 64 are not), each against F32 arithmetic on the same weights.
+
+    Both models round activations before the same products.  A mixtral's block is w1 e1 + w2 e2 of two experts whose errors and values are independent, so
+    both shrink alike and its relative error is an expert's.  To it comes the router's: with input error E (NMSE) and router logits of variance s the weights
+    move by w1 w2 times the change of l1 - l2, whose variance is 2 s E; that adds (w1 w2)^2 2 s E |e1 - e2|^2, at w = 1/2 and |e1 - e2|^2 = 2 |e|^2 against
+    a value of |e|^2 / 2: 0.5 s E.  With s = 1.1 (256 weights of mean square 1/230, inputs of mean square 1) that is 1.55 times the dense model's at
+    most, the same in either layer.  Rows whose choice of experts changes are few and do not move a median.  A row's NMSE varies by 0.3 in its logarithm, the
+    medians of 64 rows of each model by 1.25 * 0.3 / 8 = 0.05, their ratio by 0.07: 1.55 exp(3 * 0.07) = 1.9."""
+    ids, out, flat = [(i * 97 + 11) % 600 for i in range(64)], os.path.join(folder, "q.gguf"), os.path.join(folder, "flat.gguf")
+    models = [(make_wide(os.path.join(folder, "m%d" % n), 5, n), n) for n in (0, 4)]
+    for kind, number in (("q4_k", 12), ("q6_k", 14)):
+        medians = []
+        for model, experts in models:
+            quantize(model, out, kind)
+            quantize(out, flat, "f32")
+            found = tensors(out)[0]
+            experts_or_dense = [v[1] for k, v in found.items() if "ffn" in k and "norm" not in k and "gate_inp" not in k]
+            assert experts_or_dense == [number] * 6, found
+            assert all(("ffn_gate_exps" in k) == (experts > 0) for k in found if k.startswith("blk.0.ffn_gate") and "inp" not in k)
+            got, exact = logits(folder, out, ids), logits(folder, flat, ids)
+            n = len(got) // len(ids)
+            medians.append(statistics.median(nmse(got[i:i + n], exact[i:i + n]) for i in range(0, len(got), n)))
+            assert got.tobytes() == logits(folder, model, ids, "--weights", kind).tobytes(), (kind, experts)
+        print("  %s: median NMSE of rows, dense %.3g, mixtral %.3g, ratio %.2f" % (kind, *medians, medians[1] / medians[0]))
+        assert 0 < medians[1] <= 1.9 * medians[0], (kind, medians)
 
 
 def quantised_weights_are_quantised_again_only_when_asked(folder):
@@ -193,6 +321,10 @@ def importance_changes_the_tensors_it_names(folder):
                           ({name: ([1.0] * cols, [float("nan")])}, "tensor %s.counts: count nan" % name)):
         bad = importance(os.path.join(folder, "bad.gguf"), entries)
         refused(quantize(model, plain, "q4_k", "--imatrix", bad, "--quiet", want=1), 1, part)
+    old = write(os.path.join(folder, "old.dat"), struct.pack("<II", 1, len(name)) + name.encode() + struct.pack("<II8f", 1, 8, *[1.0] * 8))
+    refused(quantize(model, plain, "q4_k", "--imatrix", old, "--quiet", want=1), 1,
+            "old.dat is in llama.cpp's old form (.dat); llama-imatrix --in-file %s -o NEW.gguf converts it" % old)
+    refused(quantize(model, plain, "q4_k", "--imatrix", write(old, "1234"), "--quiet", want=1), 1, "old.dat: not a GGUF file")
 
 
 def calibration_measures_every_matrix_and_all_of_it_is_used(folder):
@@ -221,19 +353,20 @@ def calibration_refuses_what_it_cannot_use(folder):
 
 
 def interrupting_leaves_no_file(folder):
-    fifo_model = os.path.join(folder, "big.gguf")
-    quantize(tiny("mistral", "f32"), fifo_model, "f32")
-    p = support.start("quantize", fifo_model, os.path.join(folder, "out.gguf"), "--type", "q4_k", "--json", "--threads", "1")
-    p.stderr.readline()
-    p.send_signal(signal.SIGINT)
-    done = support.finish(p)
-    assert done.code in (0, 130), (done.code, done.err)
-    if done.code == 130:
-        assert os.listdir(folder) == ["big.gguf"]
+    """The interrupt comes while the first line of progress waits for room in a full pipe: after the first tensor, before the last."""
+    model, out = tiny("mistral", "f32"), os.path.join(folder, "out.gguf")
+    done = support.interrupt_in_progress(["quantize", model, out, "--type", "q4_k", "--json"], lambda: any(".tmp-" in n for n in os.listdir(folder)))
+    assert done.code == 130 and len(done.events("tensor")) == 1, (done.code, done.err)
+    assert os.listdir(folder) == []
+    write(out, "what was there")
+    done = support.interrupt_in_progress(["quantize", model, out, "--type", "q4_k", "--json"], lambda: any(".tmp-" in n for n in os.listdir(folder)))
+    assert done.code == 130 and support.read(out) == b"what was there" and os.listdir(folder) == ["out.gguf"], (done.code, done.err)
 
 
 support.main([a_folder_becomes_the_converters_tensors, every_type_is_read_again_and_equal_inputs_give_equal_bytes,
-              a_folder_quantised_while_loading_computes_what_the_file_does, the_oracles_bounds_hold_for_our_files,
+              a_folder_quantised_while_loading_computes_what_the_file_does,
+              a_llama_folder_with_biases_becomes_the_file_that_computes_the_same, the_oracles_bounds_hold_for_our_files,
+              a_mixtral_of_k_quants_is_as_near_to_its_f32_twin_as_a_dense_model,
               quantised_weights_are_quantised_again_only_when_asked, the_last_message_tells_both_sizes,
               what_cannot_be_done_is_refused_and_leaves_no_file, no_space_leaves_no_file,
               a_value_that_is_not_finite_is_named, importance_changes_the_tensors_it_names, calibration_measures_every_matrix_and_all_of_it_is_used,

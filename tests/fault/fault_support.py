@@ -18,6 +18,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 LONG = bool(os.environ.get("GAVEL_LONG"))
 TINY = os.path.join(ROOT, "tests/data/oracle/models/llama/llama-Q8_0.gguf")
 GAVEL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
+FOLDER = os.path.join(ROOT, "tests/data/oracle/models/llama/hf-bf16")
+MERGE = os.path.join(ROOT, "tests/data/merge")
 N_ROWS = 60
 
 with open(GAVEL, "rb") as _f:
@@ -100,6 +102,30 @@ def check(ok, what):
 def read(path):
     with open(path, "rb") as f:
         return f.read()
+
+
+def content(path):
+    """The bytes of a file; of a folder {name: bytes}."""
+    return {name: read(os.path.join(path, name)) for name in sorted(os.listdir(path))} if os.path.isdir(path) else read(path)
+
+
+def remove(path):
+    """A file, a folder with files in it, or nothing."""
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def weights_command(name, work, out):
+    """Arguments of a small `quantize` or `merge` (ties, three models) that makes out."""
+    if name == "quantize":
+        return ["quantize", FOLDER, out, "--type", "q4_k", "--threads", "2", "--quiet"]
+    recipe = os.path.join(work, "recipe.yaml")
+    with open(recipe, "w", encoding="utf-8") as f:
+        f.write("merge_method: ties\nbase_model: %s/models/base\nparameters: {weight: 0.5, density: 0.5}\nmodels:\n" % MERGE)
+        f.writelines("- model: %s/models/%s\n" % (MERGE, m) for m in "ab")
+    return ["merge", recipe, out, "--max-shard", "50000", "--threads", "2", "--quiet"]
 
 
 def fails_with(result, *parts, rc=1):

@@ -1,6 +1,7 @@
 """kill -9 at any moment loses nothing: the resumed run ends with the bytes of an uninterrupted one, no journaled row is judged again, and the
 journal is whole after every kill.  Moments: at random in start-up, judging and final writing (seed printed), and before and inside each
-system call that touches a file.  Also: two processes on one journal, and SIGINT and SIGTERM."""
+system call that touches a file.  quantize and merge, which do not resume, leave nothing under the output's name, and begun again make the same bytes.
+Also: two processes on one journal, and SIGINT and SIGTERM."""
 import glob
 import os
 import signal
@@ -154,7 +155,7 @@ def killed_at_every_call():
     check(n_calls > 50, f"only {n_calls} calls seen")
     moments = [(n, action) for n in range(1, n_calls + 1) for action in ("kill", "torn")]
     if not LONG:
-        moments = rng.sample(moments, 60 if not fs.SANITIZED else 16)
+        moments = rng.sample(moments, 44 if not fs.SANITIZED else 12)
     lost = 0
     for n, action in moments:
         r = KilledRun(f"call-{n}-{action}", rows, 6, model, fs.MOCK_ARGS, expected, 2, True)
@@ -164,6 +165,43 @@ def killed_at_every_call():
         r.finish()
         lost += r.lost
     print(f"  {len(moments)} of {2 * n_calls} moments; {lost} answers lost and judged again")
+
+
+def weights_are_killed_at_every_call():
+    """kill before, and in the middle of, each system call on a file of quantize and of merge"""
+    tracer = fs.compile_c(folder, "failing_call")
+    count = os.path.join(folder, "count")
+    for name in ("quantize", "merge"):
+        where = os.path.join(folder, name)
+        os.makedirs(where)
+        out = os.path.join(where, "out")
+        cmd = [GAVEL, *fs.weights_command(name, folder, out)]
+        result = fs.run([tracer, FILE_CALLS, "0", "kill", count, *cmd])
+        if result.rc == 126:
+            print("  skipped: ptrace is not allowed here")
+            return
+        check(result.rc == 0, f"the uninterrupted run: {result}")
+        expected, n_calls = fs.content(out), int(fs.read(count))
+        check(n_calls > 20, f"only {n_calls} calls seen")
+        moments = [(n, action) for n in range(1, n_calls + 1) for action in ("kill", "torn")]
+        late = moments[-16:]  # where the output gets its name
+        if not LONG:
+            moments = rng.sample(moments, 2) + rng.sample(late, 3)
+        whole = 0
+        for n, action in moments:
+            what = f"{name}, call {n}, {action}"
+            fs.remove(out)
+            killed = fs.run([tracer, FILE_CALLS, str(n), action, count, *cmd])
+            check(killed.rc == 137, f"{what}: expected a kill: {killed}")
+            if os.path.exists(out):
+                whole += 1
+                check(fs.content(out) == expected, f"{what}: part of an output has its name")
+                fs.remove(out)
+            again = fs.run(cmd)
+            check(again.rc == 0, f"{what}: then again: {again}")
+            check(fs.content(out) == expected, f"{what}: then again: other bytes")
+            fs.nothing_left(where, ["out"])
+        print(f"  {name}: {len(moments)} of {2 * n_calls} moments, {whole} of them after the output had its name")
 
 
 def live_journal_is_not_shared():
@@ -223,4 +261,4 @@ def signals_end_in_a_resumable_run():
 
 
 fs.main([mock_is_killed_at_random, tiny_model_is_killed_at_random, smollm_is_killed_at_random, killed_at_every_call,
-         live_journal_is_not_shared, signals_end_in_a_resumable_run])
+         weights_are_killed_at_every_call, live_journal_is_not_shared, signals_end_in_a_resumable_run])

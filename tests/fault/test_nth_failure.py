@@ -20,7 +20,7 @@ if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):  # many small r
     fs.atexit.register(shutil.rmtree, work, ignore_errors=True)
 problems = []
 count = os.path.join(work, "count")
-BUDGET = float("inf") if LONG else 2 if fs.SANITIZED else 2.4  # seconds each kind of fault of each command
+BUDGET = float("inf") if LONG else 1.6 if fs.SANITIZED else 1.9  # seconds each kind of fault of each command
 
 rows = fs.demo_rows(os.path.join(work, "rows.jsonl"), 5)
 csv = os.path.join(work, "rows.csv")
@@ -42,22 +42,22 @@ SMALL = ["--threads", "2", "--max-batch", "2", "--ctx", "256", "--max-tokens", "
 
 
 class Command:
-    """One command and what it makes: an output file with its journal, or text on standard output."""
+    """One command and what it makes: an output file with its journal, a folder, or text on standard output."""
 
     def __init__(self, name, args, out=None, stdin=None, needs_reset=True):
         self.name, self.out, self.stdin = name, out, stdin
         self.cmd = [GAVEL, *args]
 
     def reset(self):
-        for suffix in ("", ".run", ".run-wal", ".run-journal"):
-            if self.out and os.path.exists(self.out + suffix):
-                os.remove(self.out + suffix)
+        for suffix in ("", ".run", ".run-wal", ".run-journal", ".partial"):
+            if self.out:
+                fs.remove(self.out + suffix)
 
     def run(self, prefix=(), env=None):
         return fs.run([*prefix, *self.cmd], input=self.stdin, env=dict(os.environ, **(env or {})), timeout=120)
 
     def result(self, r):
-        return fs.read(self.out) if self.out else r.out
+        return fs.content(self.out) if self.out else r.out
 
     def learn(self):
         """The right result."""
@@ -77,6 +77,10 @@ def commands():
         Command("judge csv", ["judge", csv, *judge, "--rubric", rubric, "--out", out + ".csv"], out + ".csv"),
         Command("judge stdin", ["judge", "-", *judge, "--rubric", "helpfulness", "--out", out + "-stdin.jsonl"], out + "-stdin.jsonl", stdin_text),
         Command("judge tiny", ["judge", raw, "--model", fs.TINY, "--prompt", "raw", *SMALL, "--out", out + "-tiny.jsonl"], out + "-tiny.jsonl"),
+        Command("judge folder", ["judge", raw, "--model", fs.FOLDER, "--weights", "q4_k", "--prompt", "raw", *SMALL, "--out", out + "-folder.jsonl"],
+                out + "-folder.jsonl"),
+        Command("quantize", fs.weights_command("quantize", work, out + ".gguf"), out + ".gguf"),
+        Command("merge", fs.weights_command("merge", work, out + "-merged"), out + "-merged"),
         Command("export", ["export", journal, "--all", "--out", out + "-export.csv"], out + "-export.csv"),
         Command("inspect run", ["inspect", journal]),
         Command("inspect model", ["inspect", fs.TINY, "--tensors"]),
@@ -105,17 +109,17 @@ def judge_outcome(c, r, what, memory):
         check("gavel: " in r.err and len(r.err) > 20, f"{what}: no message: {r}")
         check(not memory or said, f"{what}: the message does not say that memory is out: {r}")
     if c.out and os.path.exists(c.out):
-        check(fs.read(c.out) == c.expected, f"{what}: a wrong output is there: {r}")
+        check(fs.content(c.out) == c.expected, f"{what}: a wrong output is there: {r}")
     if kind != "right" and c.out:
         again = c.run()
         check(again.rc == c.rc, f"{what}: then without the fault: {again}; before: {r}")
         check(c.result(again) == c.expected, f"{what}: then without the fault: another result")
     if c.out:
         where, base = os.path.split(c.out)
-        left = [n for n in os.listdir(where) if n.startswith(base + ".tmp-") or n in (base + ".run-wal", base + ".run.stdin")]
+        left = [n for n in os.listdir(where) if n.startswith(base + ".tmp-") or n in (base + ".run-wal", base + ".run.stdin", base + ".partial")]
         check(not left or kind == "right", f"{what}: {left} left behind")
         for name in left:
-            os.remove(os.path.join(where, name))
+            fs.remove(os.path.join(where, name))
     return kind
 
 

@@ -3,6 +3,8 @@
 
     python3 make_merge.py    (in this folder; mergekit 0.1.5, torch, safetensors, numpy: versions in README.md)
 
+The recipe mixtral_linear.yaml merges mixtral (tests/data/oracle/models/mixtral/hf-bf16) and rolled, the same with each tensor's elements moved on by one.
+
 Each recipes/NAME.yaml is run by mergekit's own run_merge; expected/NAME.safetensors is its result, or, for results that must be equal bit for bit,
 a line in expected/sha256.txt (tensors in byte order of their names).  Where the recipe is of dare, torch.bernoulli is replaced by gavel's mask for
 seed 7, so that everything after the mask is mergekit's: key = the first 8 bytes of SHA-256("SEED\\nTENSOR"), Philox4x32-10 at counter
@@ -27,9 +29,10 @@ from mergekit.merge_methods import task_adapter
 from safetensors.torch import load_file, save_file
 
 SEED = 7
-BITWISE = ("linear_f32", "linear_bf16", "linear_gradient", "linear_sum")
+BITWISE = ("linear_f32", "linear_bf16", "linear_gradient", "linear_sum", "slices_linear", "mixtral_linear")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ORACLE = os.path.join(HERE, "..", "oracle", "models", "llama", "hf-bf16")
+MIXTRAL = os.path.join(HERE, "..", "oracle", "models", "mixtral", "hf-bf16")
 HIDDEN, HEADS, KV, FFN, LAYERS, VOCAB = 32, 2, 1, 48, 3, 611
 
 CONFIG = """{
@@ -93,6 +96,33 @@ def make_models():
             shutil.copy(os.path.join(ORACLE, name), folder)
 
 
+def make_mixtrals():
+    """Made again by the test, so not kept: {name} of their tensors."""
+    weights = load_file(os.path.join(MIXTRAL, "model.safetensors"))
+    for m in ("mixtral", "rolled"):
+        shutil.rmtree(os.path.join(HERE, "models", m), ignore_errors=True)
+        shutil.copytree(MIXTRAL, os.path.join(HERE, "models", m))
+    rolled = {n: torch.roll(t.flatten(), 1).reshape(t.shape) for n, t in weights.items()}
+    save_file(rolled, os.path.join(HERE, "models", "rolled", "model.safetensors"), {"format": "pt"})
+    return set(weights)
+
+
+def apart(weights):
+    """mergekit writes a layer's experts as two tensors, as transformers 5 names them; gavel keeps the names that it finds, one matrix each."""
+    out = {}
+    for name, t in weights.items():
+        moe = name.replace(".mlp.", ".block_sparse_moe.")
+        for e in range(len(t) if ".experts." in name else 0):
+            expert = moe[: moe.index("experts.")] + "experts.%d." % e
+            if name.endswith("gate_up_proj"):
+                out[expert + "w1.weight"], out[expert + "w3.weight"] = t[e].chunk(2)
+            else:
+                out[expert + "w2.weight"] = t[e]
+        if ".experts." not in name:
+            out[moe if name.endswith(".mlp.gate.weight") else name] = t
+    return out
+
+
 def philox(counter, key):
     c, k = [np.uint64(v) for v in counter], [np.uint64(v) for v in key]
     mask = np.uint64(0xFFFFFFFF)
@@ -140,6 +170,7 @@ def patch():
 
 def main():
     make_models()
+    mixtral_names = make_mixtrals()
     patch()
     os.chdir(os.path.join(HERE, "models"))
     os.makedirs(os.path.join(HERE, "expected"), exist_ok=True)
@@ -154,7 +185,8 @@ def main():
             for part in sorted(os.listdir(out)):
                 if part.endswith(".safetensors"):
                     result.update(load_file(os.path.join(out, part)))
-        assert set(result) == {n for n, _ in shapes()}
+        result = apart(result)
+        assert set(result) == (mixtral_names if name.startswith("mixtral") else {n for n, _ in shapes()})
         if name in BITWISE:
             h = hashlib.sha256()
             for tensor in sorted(result):
@@ -164,6 +196,8 @@ def main():
             save_file(result, os.path.join(HERE, "expected", name + ".safetensors"))
     with open(os.path.join(HERE, "expected", "sha256.txt"), "w", encoding="utf-8") as f:
         f.writelines(lines)
+    for m in ("mixtral", "rolled"):
+        shutil.rmtree(os.path.join(HERE, "models", m))
 
 
 if __name__ == "__main__":
