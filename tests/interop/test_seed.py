@@ -210,6 +210,27 @@ def a_dry_run_says_what_would_be_pushed_and_sends_nothing(folder):
 
 
 @support.mock
+def the_pages_own_bare_name_is_the_users_and_a_branch_is_made(folder):
+    def to(target, *more):
+        return [a.replace(TARGET, target) for a in mocked(*more)]
+
+    with hs.hub(os.path.join(folder, "sim"), data_set(3)) as sim:
+        user = api(folder, sim, "api.whoami()['name']")
+        own = user + "/instruction-dataset-prometheus"
+        assert run(folder, sim, to("instruction-dataset-prometheus", "--dry-run"), want=0).out.startswith("make, public\tdatasets/%s\n" % own)
+        done = run(folder, sim, to("instruction-dataset-prometheus", "--commit-message", "Judged by Prometheus"), want=0)
+        assert "/datasets/%s: one commit, 4 files sent" % own in done.err, done.err
+        assert api(folder, sim, "[c.title for c in api.list_repo_commits(%r, repo_type='dataset')][:1]" % own) == ["Judged by Prometheus"]
+        assert 'load_dataset("%s"' % own in support.read(os.path.join(folder, "instruction-dataset-prometheus", "README.md")).decode()
+        plan = run(folder, sim, to(own + "@next/one", "--dry-run"), want=0).out
+        assert plan.startswith("update\tdatasets/%s\nmake branch\tnext/one\n" % own) and "delete or replace\tdata/train-00000-of-00001.parquet" in plan, plan
+        run(folder, sim, to("org/new@next/one", "--out", "other"), want=0)
+        heads = api(folder, sim, "[sorted(api.list_repo_files('org/new', repo_type='dataset', revision=r)) for r in ('main', 'next/one')]")
+        assert heads == [[".gitattributes"], sorted([".gitattributes"] + FILES)], heads
+        assert "is not there, and a new one has no revision refs/pr/1" in run(folder, sim, to("org/none@refs/pr/1"), want=2).err
+
+
+@support.mock
 def what_cannot_be_pushed_is_refused_before_a_row_is_judged(folder):
     with hs.hub(os.path.join(folder, "sim"), dict(data_set(2), **{"datasets/org/open/a.txt": b"a"})) as sim:
         def fails(code, args, **more):
@@ -224,6 +245,7 @@ def what_cannot_be_pushed_is_refused_before_a_row_is_judged(folder):
         assert "data set org/open is public; it was to be private, so nothing was pushed" in fails(1, public)
         assert "--repo-id: " in fails(2, [a.replace(TARGET, "org/a/b") for a in mocked()])
         assert "--repo-id pushes a Distiset, and rows.parquet would be a file" in fails(2, mocked("--out", "rows.parquet"))
+        assert "--commit-message is of the commit that --repo-id pushes" in fails(2, ["run", SEED, "--model", "mock", "--commit-message", "a", "--out", "x"])
         assert "--private says how --repo-id pushes" in fails(2, ["run", SEED, "--model", "mock", "--private", "--out", "x"])
         run(folder, sim, [a.replace(TARGET, "org/secret") for a in mocked("--private", "--out", "kept")], want=0)
         assert api(folder, sim, "api.dataset_info('org/secret').private") is True and os.path.exists(os.path.join(folder, "kept", "README.md"))
@@ -234,5 +256,5 @@ if __name__ == "__main__":
         the_seed_runs_unchanged_with_a_real_model_of_the_hub, all_rows_are_pushed_in_one_commit_and_read_back, a_lost_reply_to_the_commit_is_not_repeated,
         a_failed_push_leaves_the_rows_safe_and_the_same_command_pushes_again, an_interrupted_push_is_continued,
         a_push_replaces_shards_and_keeps_what_the_repository_says_and_has, a_dry_run_says_what_would_be_pushed_and_sends_nothing,
-        what_cannot_be_pushed_is_refused_before_a_row_is_judged,
+        the_pages_own_bare_name_is_the_users_and_a_branch_is_made, what_cannot_be_pushed_is_refused_before_a_row_is_judged,
     ])
