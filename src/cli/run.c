@@ -24,7 +24,7 @@ static const opt_def options[] = {
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows of each loading step", "Input and output"},
     {"out", 'o', OPT_STRING, AT(out), "FILE|DIR", NULL, 0, 0,
-     "Output: .jsonl, .csv or .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
+     "Output: .jsonl, .json, .csv, .tsv (also .gz, .zst), .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
     {"repo-id", 0, OPT_STRING, AT(repo_id), "[ORG/]NAME[@BRANCH]", NULL, 0, 0,
      "Push the Distiset to this repository of the Hub, in one commit (without --out its folder is NAME)", NULL},
     {"commit-message", 0, OPT_STRING, AT(message), "TEXT", NULL, 0, 0, "With --repo-id: of the commit (default: Upload with gavel)", NULL},

@@ -2,6 +2,7 @@
 #ifndef GAVEL_DATA_ROWS_INTERNAL_H
 #define GAVEL_DATA_ROWS_INTERNAL_H
 
+#include "data/pack.h"
 #include "data/parquet.h"
 #include "data/rows.h"
 #include "data/unpack.h"
@@ -35,6 +36,9 @@ bool source_drain(source *s, gv_err *err) GV_MUST_USE;
 bool source_peek(source *s, int *c, gv_err *err) GV_MUST_USE;
 /* Takes n bytes of the current chunk and counts their lines. */
 void source_take(source *s, size_t n);
+
+/* Format and compression that a name's end tells, in any case of letters; ROWS_AUTO: none that is known. */
+rows_format rows_suffix(const char *path, pack_kind *packing);
 
 /* Seen ids: 16 bytes each (88 bits of SHA-256, 40 bits of row number), at most 3/4 full. */
 typedef struct id_set {
