@@ -21,6 +21,8 @@ typedef struct pipe_runner {
     journal *j; /* NULL: no journal */
     buf journal_path;
     run_log *log;
+    uint64_t n_bad_rows; /* of the loading steps: rows that break their format */
+    const char *first_bad_row;
     int64_t start_us, shown_us;
 } pipe_runner;
 

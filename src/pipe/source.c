@@ -2,11 +2,15 @@
  *
  * Every row gets all columns, null where it has none, because a table has one set of columns.  The digest is of the cells, so it does not
  * depend on where the rows came from. */
+#include "base/log.h"
 #include "data/dataset.h"
 #include "pipe/pipe_internal.h"
 #include "pipe/run_pipe_internal.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
+
+enum { MAX_BAD_TOLD = 10 };
 
 static bool names_have(const pipe_names *v, sv name) {
     for (size_t i = 0; i < v->n; i++)
@@ -49,14 +53,21 @@ static void fill(pipe_runner *r, const pipe_names *columns, pipe_table *t, char 
     sha256_hex(&h, digest);
 }
 
+/* Each is said up to a number; all are counted, for the run's log. */
+static void tell_bad(pipe_runner *r, const row *at) {
+    if (r->n_bad_rows++ >= MAX_BAD_TOLD) return;
+    log_msg(LOG_WARN, SV_FMT "; its columns are null%s", SV_ARG(at->message), r->n_bad_rows == MAX_BAD_TOLD ? " (more are not shown)" : "");
+    if (!r->first_bad_row) r->first_bad_row = arena_dup(&r->a, at->message.p, at->message.n);
+}
+
 static bool read_rows(pipe_runner *r, rows_reader *reader, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     bool end = false;
     row at;
     while (!limit || t->n < limit) {
         if (!rows_next(reader, &at, &end, err)) return false;
         if (end) return true;
-        if (at.bad) return gv_fail(err, GV_FORMAT, at.line, SV_FMT, SV_ARG(at.message));
-        pipe_row got = {0};
+        pipe_row got = {0}; /* of a bad row nothing is known: it keeps its place, with null in every column */
+        if (at.bad) tell_bad(r, &at);
         take_columns(r, &at, columns);
         for (size_t i = 0; i < at.n_columns; i++)
             pipe_row_set(&got, copied(&r->a, at.columns[i].name), copied(&r->a, at.columns[i].raw), &r->a);
@@ -92,9 +103,21 @@ static bool load_hub(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_ta
            load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
 }
 
-/* distilabel overwrites a given filetype by the suffix; so the suffix is what counts here too. */
+/* One text is a file, a folder, an hf:// address or a pattern.  distilabel overwrites a given filetype by the suffix, so the suffix counts here too;
+ * the filetype is that of a file whose suffix tells none. */
 static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, pipe_table *t, pipe_names *columns, gv_err *err) {
     dataset_spec d = {.data_files = pipe_arg(s->json, "data_files")};
+    const char *one = NULL, *filetype = NULL;
+    struct stat st;
+    if (d.data_files && json_kind_of(d.data_files) == JSON_STRING && !pipe_arg_text(s, s->json, "data_files", NULL, &r->a, &one, err)) return false;
+    if (!pipe_arg_text(s, s->json, "filetype", NULL, &r->a, &filetype, err)) return false;
+    const bool here = one && stat(one, &st) == 0;
+    if (one && (strncmp(one, "hf://", 5) == 0 || (here && S_ISDIR(st.st_mode)))) {
+        d.path = one;
+        d.data_files = NULL;
+    } else if (here && filetype && !dataset_is_file_name(one)) {
+        d.builder = strcmp(filetype, "jsonl") == 0 ? "json" : filetype;
+    }
     return pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
            load_dataset(r, dataset_open(&d, err), limit, t, columns, err);
 }

@@ -7,7 +7,7 @@ import io
 import json
 import os
 
-from support import ROOT, judge, main, mock, read, refused, rows, run, table, write
+from support import DATA, ROOT, judge, main, mock, read, refused, rows, run, table, write
 
 EXAMPLE = os.path.join(ROOT, "examples", "prometheus2.yaml")
 COLUMNS = ["instruction", "generation", "feedback", "result", "model_name"]
@@ -70,5 +70,74 @@ def a_suffix_that_is_no_format_makes_no_folder(_):
     assert os.path.isfile("there.txt/README.md")
 
 
+def pipeline(kind, **arguments):
+    """A pipeline file whose loading step is this, then PrometheusEval over instruction and generation."""
+    steps = [{"step": dict(arguments, name="load", type_info={"module": "distilabel", "name": kind}), "name": "load"},
+             {"step": {"name": "judge", "type_info": {"module": "distilabel", "name": "PrometheusEval"}, "mode": "absolute", "rubric": "honesty", "reference": False,
+                       "llm": {"type_info": {"module": "distilabel", "name": "vLLM"}, "model": "x", "generation_kwargs": {"max_new_tokens": 64}}}, "name": "judge"}]
+    write("p.json", json.dumps({"distilabel": {"version": "1.5.3"}, "pipeline": {"name": "p", "steps": steps, "connections": [
+        {"from": "load", "to": ["judge"]}, {"from": "judge", "to": []}]}}))
+    return "p.json"
+
+
+def loaded(kind, want=0, **arguments):
+    done = run("run", pipeline(kind, **arguments), "--model", "mock", "--out", "o.jsonl", "--fresh")
+    assert done.code == want, (done.code, done.err)
+    return table("o.jsonl") if want in (0, 3) else done.err
+
+
+@mock
+def files_and_folders_that_are_there_are_read_or_refused_by_what_they_are(_):
+    os.mkdir("folder")
+    write("folder/a.jsonl", rows(2))
+    write("folder/b.jsonl", rows(3))
+    assert len(loaded("LoadDataFromFileSystem", data_files="folder")) == 5
+    assert len(loaded("LoadDataFromFileSystem", data_files=os.path.abspath("folder"))) == 5
+    write("d.data", rows(4))
+    assert len(loaded("LoadDataFromFileSystem", data_files="d.data", filetype="json")) == 4
+    assert len(loaded("LoadDataFromFileSystem", data_files="d.data", filetype="jsonl")) == 4
+    for files, part in (("d.data", '"d.data" is there, but its name does not end as a data file\'s: .parquet, .arrow, .csv, .tsv, .json, .jsonl'),
+                        (["folder"], '"folder" is a folder; give it alone, or its files as a pattern: folder/**'),
+                        (["hf://datasets/org/a/b.jsonl"], 'data files: data_files: "hf://datasets/org/a/b.jsonl": URLs and paths inside of archives are not read'),
+                        ("none.jsonl", 'there is no data file "none.jsonl"')):
+        said = loaded("LoadDataFromFileSystem", want=1 if "d.data" in files or "hf" in files[0] else 2, data_files=files)
+        assert said == 'gavel: step "load": ' + part + "\n", said
+
+
+@mock
+def folders_that_gavel_writes_are_read_as_a_distiset(_):
+    write("in.jsonl", rows(3))
+    run("run", pipeline("LoadDataFromFileSystem", data_files="in.jsonl"), "--model", "mock", "--out", "one", want=0)
+    again = {"output_mappings": {}, "is_distiset": True, "dataset_path": "one"}
+    assert [r["instruction"] for r in loaded("LoadDataFromDisk", **again)] == [r["instruction"] for r in rows(3)]
+    assert len(loaded("LoadDataFromDisk", dataset_path="one")) == 3
+    assert len(loaded("LoadDataFromDisk", dataset_path="one", is_distiset=True, config="default", split="train")) == 3
+    assert 'no configuration "other"; there are "default"' in loaded("LoadDataFromDisk", want=2, dataset_path="one", is_distiset=True, config="other")
+    two = os.path.join(DATA, "pipelines", "files", "two_leaves.yaml")
+    run("run", two, "--dataset", os.path.join(DATA, "pipelines", "runs", "two_leaves", "input.jsonl"), "--model", "mock", "--out", "two", want=3)
+    leaves = sorted(d for d in os.listdir("two") if os.path.isdir(os.path.join("two", d)))
+    assert leaves == ["absolute", "relative"] and len(loaded("LoadDataFromDisk", dataset_path="two", is_distiset=True, config="absolute")) == 5
+    said = loaded("LoadDataFromDisk", want=2, dataset_path="two", is_distiset=True)
+    assert all('"%s"' % leaf in said for leaf in leaves), said
+
+
+@mock
+def a_row_that_breaks_its_format_is_bad_input_and_its_neighbours_are_judged(_):
+    good = json.dumps(rows(1)[0])
+    write("in.jsonl", good + "\n{broken\n" + good + "\n")
+    write("in.csv", 'instruction,generation\na,b\nc,d,e\n"x"y,z\nf,g\n')
+    for name, results in (("in.jsonl", [True, False, True]), ("in.csv", [True, False, False, True])):
+        for kind, more, args in (("LoadDataFromFileSystem", {"data_files": name}, []), ("LoadDataFromDicts", {}, ["--dataset", name])):
+            done = run("run", pipeline(kind, **more), *args, "--model", "mock", "--out", "o.jsonl", "--fresh", want=3)
+            out = table("o.jsonl")
+            assert [r["result"] is not None for r in out] == results, (args, out)
+            assert "%s:" % name in done.err and "; its columns are null" in done.err and "bad_input" in done.err, done.err
+            assert [r["instruction"] is not None for r in out] == results, out
+    folder = run("run", pipeline("LoadDataFromFileSystem", data_files="in.jsonl"), "--model", "mock", "--out", "dir", want=3)
+    assert "1 rows break their format, and their columns are null: in.jsonl:2: " in read("dir/pipeline.log").decode(), folder.err
+
+
 if __name__ == "__main__":
-    main([rows_are_written_in_every_format_that_is_read, a_suffix_that_is_no_format_makes_no_folder])
+    main([rows_are_written_in_every_format_that_is_read, a_suffix_that_is_no_format_makes_no_folder,
+          files_and_folders_that_are_there_are_read_or_refused_by_what_they_are, folders_that_gavel_writes_are_read_as_a_distiset,
+          a_row_that_breaks_its_format_is_bad_input_and_its_neighbours_are_judged])
