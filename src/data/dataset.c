@@ -25,6 +25,7 @@ dataset *dataset_new(const char *name) {
 void dataset_close(dataset *d) {
     if (!d) return;
     if (d->has_table) table_fini(&d->table);
+    if (d->has_types) schema_fini(&d->types);
     free(d->columns);
     free(d->files);
     free(d->parts);

@@ -174,6 +174,10 @@ rows_reader *rows_open_memory(const void *p, size_t n, const rows_options *o, gv
     return NULL;
 }
 
+const schema *rows_types(const rows_reader *r) {
+    return r->parquet ? pq_schema(r->parquet) : r->feed.types;
+}
+
 void rows_close(rows_reader *r) {
     if (!r) return;
     json_free(r->doc);

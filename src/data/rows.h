@@ -83,6 +83,9 @@ void rows_close(rows_reader *r);
 bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) GV_MUST_USE;
 /* Columns of a CSV or TSV header; *n = 0 and NULL for JSON, where each row has its own. */
 const sv *rows_header(const rows_reader *r, size_t *n);
+/* The types that the input itself declares for its columns (Parquet; of several files those that are the same in all), TYPE_NULL for the others; NULL:
+ * it declares none.  The reader's. */
+const schema *rows_types(const rows_reader *r);
 /* Stored bytes read so far and the file's size (-1 if unknown), for progress. */
 void rows_position(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all);
 

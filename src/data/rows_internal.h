@@ -54,6 +54,7 @@ typedef struct rows_feed {
     void *self;
     bool (*next)(void *self, rows_reader *r, bool *end, gv_err *err);
     void (*close)(void *self);
+    const schema *types; /* as rows_types */
 } rows_feed;
 /* The rows of o->data, or of the data set at path, which is then opened for this feed alone. */
 bool dataset_feed_open(const char *path, const rows_options *o, rows_feed *out, gv_err *err) GV_MUST_USE;

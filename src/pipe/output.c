@@ -62,7 +62,7 @@ void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out) {
 static bool types_of(pipe_runner *r, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) {
     const pipe_table *t = &r->tables[leaf];
     for (size_t c = 0; c < columns->n; c++) {
-        const char *type = pipe_column_type(r->p, r->columns, leaf, columns->v[c]);
+        const char *type = pipe_column_type(r->p, r->columns, r->loaded, leaf, columns->v[c]);
         schema_field *f = schema_add(out, columns->v[c], err);
         if (!f || (type && !schema_from_arrow(out, &f->type, sv_of(type), err))) return false;
         if (type) continue;
