@@ -367,12 +367,6 @@ static bool read_through(sv bytes) {
     return ok;
 }
 
-#ifdef __SANITIZE_ADDRESS__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
 static void altered_files_do_no_harm(void **state) {
     (void)state;
     static const char *const names[] = {"matrix_none_dict_v1", "matrix_zstd_delta_v1",  "matrix_snappy_plain_v2", "matrix_gzip_dict_v1",
