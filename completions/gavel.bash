@@ -63,6 +63,7 @@ _gavel() {
         --limit|-l) return ;;
         --out|-o) _gavel_files; return ;;
         --repo-id) _gavel_files; return ;;
+        --commit-message) _gavel_files; return ;;
         --threads|-t) return ;;
         --kernels) mapfile -t COMPREPLY < <(compgen -W 'ref avx2 avxvnni avx512 amx neon' -- "$cur"); return ;;
         --kv) mapfile -t COMPREPLY < <(compgen -W 'f16 f32' -- "$cur"); return ;;
@@ -73,7 +74,7 @@ _gavel() {
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--param --dataset --config --split --model --limit --out --repo-id --private --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--param --dataset --config --split --model --limit --out --repo-id --commit-message --private --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     plan)
         case $prev in

@@ -75,7 +75,7 @@ static const opt_def options[] = {
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows", NULL},
     {"shard", 0, OPT_STRING, AT(shard), "I/N", NULL, 0, 0, "Only rows whose number modulo N is I; ids stay global", NULL},
     {"id-col", 0, OPT_STRING, AT(id_col), "COLUMN", NULL, 0, 0, "Column with the row's id; duplicates are refused", NULL},
-    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl, .csv or .parquet; the run's journal is FILE.run", NULL},
+    {"out", 'o', OPT_STRING, AT(out), "FILE", NULL, 0, 0, "Output, .jsonl, .json, .csv, .tsv (also .gz, .zst) or .parquet; the run's journal is FILE.run", NULL},
     {"keep", 0, OPT_STRING, AT(keep), "A,B,...", NULL, 0, 0, "Write exactly these columns, in this order", NULL},
     {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing FILE.run", NULL},
     {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of FILE.run that have no verdict", NULL},

@@ -115,9 +115,12 @@ static bool tell_plan(const push_list *l, gv_err *err) {
     return ok;
 }
 
-static int push_to(const push_opts *o, const hub_repo *repo, const push_list *l, gv_err *err) {
+static int push_to(const push_opts *o, hub_repo *repo, const push_list *l, gv_err *err) {
     hub *h = hub_open(&(hub_options){.retries = o->retries ? o->retries : -1, .stop = &cli_signal}, err);
-    if (!h) return cli_fail(err);
+    if (!h || !hub_push_own(h, repo, err)) {
+        hub_close(h);
+        return cli_fail(err);
+    }
     const hub_push_options po = {
         .message = o->message, .make_private = o->make_private, .delete_globs = o->delete.v, .n_delete_globs = o->delete.n};
     const int code = transfer_push(h, repo, l->v, l->n, &po, o->json, o->quiet);
@@ -152,9 +155,10 @@ static int run(int n_args, const char **args, const void *opts) {
 
 const opt_command command_push = {
     .name = "push",
-    .args = "FOLDER ORG/NAME[@BRANCH]",
+    .args = "FOLDER [ORG/]NAME[@BRANCH]",
     .summary = "Upload a folder to the Hugging Face Hub in one commit",
-    .detail = "Every file of FOLDER (but .git and .cache) goes to ORG/NAME, which is made if it is not there. Large files go first, by "
+    .detail = "Every file of FOLDER (but .git and .cache) goes to ORG/NAME, which is made if it is not there, as is BRANCH (from main). NAME alone is a "
+              "repository of the token's user. Large files go first, by "
               "content: what the "
               "Hub has is not sent again, so an interrupted push continues. Then one commit makes all of them visible at once. A lost "
               "reply to that "

@@ -4,14 +4,15 @@
 #include "cli/run_push.h"
 #include "cli/talk.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 typedef struct run_opts {
     pipeline_opts pipeline;
     model_opts model;
     data_opts data;
     opt_list models;
-    const char *out, *repo_id;
+    const char *out, *repo_id, *message;
+    char *folder; /* without --out: named like the repository */
     int64_t limit;
     bool make_private, dry_run, fresh, retry_failed, json, quiet;
 } run_opts;
@@ -25,9 +26,10 @@ static const opt_def options[] = {
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
     {"limit", 'l', OPT_INT, AT(limit), "N", NULL, 1, 9e15, "Only the first N rows of each loading step", "Input and output"},
     {"out", 'o', OPT_STRING, AT(out), "FILE|DIR", NULL, 0, 0,
-     "Output: .jsonl, .csv or .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
-    {"repo-id", 0, OPT_STRING, AT(repo_id), "ORG/NAME", NULL, 0, 0,
+     "Output: .jsonl, .json, .csv, .tsv (also .gz, .zst), .parquet, or a folder for a Distiset; the run's journal is OUT.run", NULL},
+    {"repo-id", 0, OPT_STRING, AT(repo_id), "[ORG/]NAME[@BRANCH]", NULL, 0, 0,
      "Push the Distiset to this repository of the Hub, in one commit (without --out its folder is NAME)", NULL},
+    {"commit-message", 0, OPT_STRING, AT(message), "TEXT", NULL, 0, 0, "With --repo-id: of the commit (default: Upload with gavel)", NULL},
     {"private", 0, OPT_FLAG, AT(make_private), NULL, NULL, 0, 0,
      "With --repo-id: make a private repository; one that is there and public is refused", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0,
@@ -43,12 +45,19 @@ static const opt_def options[] = {
     {0},
 };
 
+/* NAME of [ORG/]NAME[@BRANCH] (free it). */
+static char *name_of(const char *repo_id) {
+    sv name = {repo_id, strcspn(repo_id, "@")};
+    for (size_t slash; (slash = sv_find(name, SV("/"), 0)) != SIZE_MAX;) name = sv_sub(name, slash + 1, name.n);
+    buf out = {0};
+    buf_add_sv(&out, name);
+    buf_add_char(&out, 0);
+    return out.p;
+}
+
 /* Where the rows go: without --out the folder has the name of the repository.  NULL: nowhere. */
 static const char *out_of(const run_opts *o) {
-    if (o->dry_run) return NULL;
-    if (o->out || !o->repo_id) return o->out;
-    const char *slash = strrchr(o->repo_id, '/');
-    return slash ? slash + 1 : o->repo_id;
+    return o->dry_run ? NULL : o->out ? o->out : o->folder;
 }
 
 static void tell_result(const run_opts *o, const pipe_summary *sum) {
@@ -116,31 +125,37 @@ static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
 }
 
 static int run(int n_args, const char **args, const void *opts) {
-    const run_opts *o = opts;
+    run_opts own = *(const run_opts *)opts;
+    const run_opts *o = &own;
     gv_err err = GV_ERR_INIT;
     int code = EXIT_OK;
     (void)n_args;
+    if (o->repo_id) own.folder = name_of(o->repo_id);
     if (o->json) talk_in_json();
     if (o->quiet) log_set(talk_log, LOG_WARN);
     if (o->json && o->quiet) gv_fail(&err, GV_USAGE, -1, "--json and --quiet exclude each other");
     if (o->fresh && o->retry_failed) gv_fail(&err, GV_USAGE, -1, "--fresh and --retry-failed exclude each other");
+    if (o->message && !o->repo_id) gv_fail(&err, GV_USAGE, -1, "--commit-message is of the commit that --repo-id pushes; give that too");
     if (o->make_private && !o->repo_id) gv_fail(&err, GV_USAGE, -1, "--private says how --repo-id pushes; give that too");
     if (!o->out && !o->repo_id && !o->dry_run)
         gv_fail(&err, GV_USAGE, -1,
                 "no output given; add --out FILE.jsonl, --out FILE.parquet or --out DIR (a Distiset), --repo-id ORG/NAME, or --dry-run");
     if (o->repo_id && out_of(o) && pipe_is_file(out_of(o)))
         gv_fail(&err, GV_USAGE, -1, "--repo-id pushes a Distiset, and %s would be a file; give a folder with --out", out_of(o));
-    if (err.code != GV_OK) return cli_fail(&err);
-    if (!cli_check_data(&o->pipeline, &o->data, &err)) return cli_fail(&err);
-    pipeline *p = cli_pipeline_open(args[0], &o->pipeline, true, &code);
-    if (!p) return code;
-    run_push push = {.make_private = o->make_private, .json = o->json, .quiet = o->quiet, .err = GV_ERR_INIT};
+    pipeline *p =
+        err.code == GV_OK && cli_check_data(&o->pipeline, &o->data, &err) ? cli_pipeline_open(args[0], &o->pipeline, true, &code) : NULL;
+    if (!p) {
+        free(own.folder);
+        return err.code == GV_OK ? code : cli_fail(&err);
+    }
+    run_push push = {.make_private = o->make_private, .message = o->message, .json = o->json, .quiet = o->quiet, .err = GV_ERR_INIT};
     if (o->repo_id && !run_push_open(&push, o->repo_id, &err))
         code = cli_fail(&err);
     else
         code = run_with(o, p, o->repo_id ? &push : NULL);
     run_push_close(&push);
     pipe_free(p);
+    free(own.folder);
     return code;
 }
 

@@ -13,7 +13,14 @@
 bool run_push_open(run_push *p, const char *repo_id, gv_err *err) {
     if (!hub_repo_parse(HUB_DATASET, repo_id, &p->repo, err)) return gv_context(err, "--repo-id");
     p->h = hub_open(&(hub_options){.stop = &cli_signal}, err);
-    return p->h && hub_push_check(p->h, &p->repo, p->make_private, &p->found, err);
+    return p->h && hub_push_own(p->h, &p->repo, err) && hub_push_check(p->h, &p->repo, p->make_private, &p->place, err);
+}
+
+/* The repository as it is now: a branch that is not there yet will be as main is. */
+static hub_repo repo_now(const run_push *p, const hub_push_place *place) {
+    hub_repo now = p->repo;
+    if (!place->branch) memcpy(now.rev, "main", sizeof "main");
+    return now;
 }
 
 void run_push_close(run_push *p) {
@@ -23,12 +30,14 @@ void run_push_close(run_push *p) {
 
 const char *run_push_readme(void *ctx) {
     run_push *p = ctx;
-    bool found = false, has = false;
+    hub_push_place place = {0};
+    bool has = false;
     free(p->readme);
     p->readme = NULL;
     gv_err_clear(&p->err);
-    if (!hub_push_check(p->h, &p->repo, p->make_private, &found, &p->err) || !found) return NULL;
-    if (!hub_get(p->h, &p->repo, "README.md", &p->readme, &has, &p->err)) return NULL;
+    if (!hub_push_check(p->h, &p->repo, p->make_private, &place, &p->err) || !place.repo) return NULL;
+    const hub_repo now = repo_now(p, &place);
+    if (!hub_get(p->h, &now, "README.md", &p->readme, &has, &p->err)) return NULL;
     return has ? p->readme : NULL;
 }
 
@@ -66,7 +75,8 @@ int run_push_send(run_push *p, const pipeline *pl, const char *dir) {
         files[i] = (hub_push_file){list.v[i].path, arena_dup(&a, local.p, local.n)};
         buf_fini(&local);
     }
-    const hub_push_options o = {.make_private = p->make_private, .delete_globs = patterns, .n_delete_globs = n_patterns};
+    const hub_push_options o = {
+        .message = p->message, .make_private = p->make_private, .delete_globs = patterns, .n_delete_globs = n_patterns};
     const int code = ok ? transfer_push(p->h, &p->repo, files, list.n, &o, p->json, p->quiet) : cli_fail(&err);
     if (code != EXIT_OK)
         talk_say("note", "%s is not pushed; it is whole, all judgments are in %s.run, and the same command pushes again", dir, dir);
@@ -77,7 +87,8 @@ int run_push_send(run_push *p, const pipeline *pl, const char *dir) {
 
 static bool list_old(run_push *p, const char *const *patterns, size_t n, buf *out, gv_err *err) {
     hub_list list = {0};
-    bool ok = hub_ls(p->h, &p->repo, NULL, &list, err);
+    const hub_repo now = repo_now(p, &p->place);
+    bool ok = hub_ls(p->h, &now, NULL, &list, err);
     for (size_t i = 0; ok && i < list.n; i++)
         for (size_t k = 0; k < n; k++)
             if (fnmatch(patterns[k], list.files[i].path, 0) == 0) {
@@ -98,10 +109,11 @@ int run_push_plan(run_push *p, const pipeline *pl) {
     arena a;
     arena_init(&a);
     put_patterns(pl, &a, patterns, &n);
-    buf_printf(&out, "%s\tdatasets/%s\n", p->found ? "update" : p->make_private ? "make, private" : "make, public", p->repo.id);
+    buf_printf(&out, "%s\tdatasets/%s\n", p->place.repo ? "update" : p->make_private ? "make, private" : "make, public", p->repo.id);
+    if (!p->place.branch && strcmp(p->repo.rev, "main") != 0) buf_printf(&out, "make branch\t%s\n", p->repo.rev);
     for (size_t i = 0; i < n; i++) buf_printf(&out, "put\t%s\n", patterns[i]);
     buf_add_str(&out, "put\tpipeline.yaml\nput\tpipeline.log\nput\tREADME.md\n");
-    bool ok = !p->found || list_old(p, patterns, n, &out, &err);
+    bool ok = !p->place.repo || list_old(p, patterns, n, &out, &err);
     const bool printed = ok && lines_print(&out) && lines_flush();
     buf_fini(&out);
     arena_fini(&a);

@@ -9,12 +9,13 @@ typedef struct run_push {
     hub *h;
     hub_repo repo;
     bool make_private, json, quiet;
-    bool found;   /* the repository was there when the run began */
-    char *readme; /* its README.md in the cache, or NULL */
-    gv_err err;   /* why it could not be read */
+    const char *message;  /* of the commit, or NULL */
+    hub_push_place place; /* what was there when the run began */
+    char *readme;         /* its README.md in the cache, or NULL */
+    gv_err err;           /* why it could not be read */
 } run_push;
 
-/* Before rows are judged for hours: the name, the token, the repository. */
+/* Before rows are judged for hours: the name (a bare one is the user's), the token, the repository. */
 bool run_push_open(run_push *p, const char *repo_id, gv_err *err) GV_MUST_USE;
 void run_push_close(run_push *p);
 

@@ -25,6 +25,7 @@ dataset *dataset_new(const char *name) {
 void dataset_close(dataset *d) {
     if (!d) return;
     if (d->has_table) table_fini(&d->table);
+    if (d->has_types) schema_fini(&d->types);
     free(d->columns);
     free(d->files);
     free(d->parts);
@@ -137,16 +138,31 @@ typedef struct opening {
     split_spec s;
     hub *own_hub;
     size_t *first; /* of each term: its files' first index and the one behind the last */
-    char *split, *config;
+    char *split, *config, *file; /* file: of the repository, or a pattern */
 } opening;
 
-/* hf://datasets/ORG/NAME[@REV][:CONFIG[/SPLIT]] or ORG/NAME[@REV] */
+/* Where in ORG/NAME[@REV]/FILE the slash before FILE is; NULL: there is no FILE.  A revision may hold slashes: refs/convert/X, refs/pr/N, and any
+ * other if what is behind the first of them does not end as a data file's name does. */
+static const char *file_slash(const char *text) {
+    const char *org = strchr(text, '/'), *at = org ? strchr(org + 1, '@') : NULL, *slash = org ? strchr(org + 1, '/') : NULL;
+    if (!slash || (at && at > slash)) return slash;
+    if (at && (!strncmp(at, "@refs/convert/", 14) || !strncmp(at, "@refs/pr/", 9))) slash = strchr(strchr(slash + 1, '/') + 1, '/');
+    return slash && (!at || kind_is_data(sv_of(slash + 1))) ? slash : NULL;
+}
+
+/* hf://datasets/ORG/NAME[@REV][:CONFIG[/SPLIT]], hf://datasets/ORG/NAME[@REV]/FILE or ORG/NAME[@REV] */
 static bool parse_hub(opening *o, const char *path, hub_repo *repo, gv_err *err) {
     const bool url = !strncmp(path, "hf://", 5);
     if (url && strncmp(path, HF_PREFIX, strlen(HF_PREFIX)) != 0)
-        return gv_fail(err, GV_USAGE, -1, "%s: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]", path);
+        return gv_fail(err, GV_USAGE, -1, "%s: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT], a file of it hf://datasets/ORG/NAME[@REVISION]/FILE", path);
     const char *text = url ? path + strlen(HF_PREFIX) : path, *colon = url ? strchr(text, ':') : NULL;
-    const size_t n = colon ? (size_t)(colon - text) : strlen(text);
+    const size_t whole = colon ? (size_t)(colon - text) : strlen(text);
+    const char *named = arena_dup(&o->d->a, text, whole), *file = url ? file_slash(named) : NULL;
+    const size_t n = file ? (size_t)(file - named) : whole;
+    if (file && colon)
+        return gv_fail(err, GV_USAGE, -1, "%s: a file has no configuration; give the file or :CONFIG/SPLIT", path);
+    if (file && o->spec->data_files) return gv_fail(err, GV_USAGE, -1, "%s: a file, and data files beside it", path);
+    if (file) o->file = arena_dup(&o->d->a, file + 1, strlen(file + 1));
     if (colon) {
         const char *slash = strchr(colon + 1, '/');
         const size_t config = slash ? (size_t)(slash - colon) - 1 : strlen(colon + 1);
@@ -322,21 +338,27 @@ static bool resolve(opening *o, gv_err *err) {
            dataset_cut(d, &o->s, o->first, err);
 }
 
-/* A file here is a data set of its own: its folder with the one name. */
-static bool resolve_file(opening *o, const char *path, gv_err *err) {
+/* resolve with this file alone as the data files; path: as spec.path. */
+static bool resolve_one(opening *o, const char *path, const char *file, gv_err *err) {
     buf text = {0};
     gv_err ignored = GV_ERR_INIT;
-    json_put_string(&text, sv_of(path));
+    json_put_string(&text, sv_of(file));
     json_doc *doc = json_parse(buf_view(&text), &ignored);
     buf_fini(&text);
-    if (!doc) return gv_fail(err, GV_USAGE, -1, "%s: the name is not UTF-8", path);
-    dataset_spec spec = *o->spec;
-    spec.path = NULL;
+    if (!doc) return gv_fail(err, GV_USAGE, -1, "%s: the name is not UTF-8", file);
+    const dataset_spec *given = o->spec;
+    dataset_spec spec = *given;
+    spec.path = path;
     spec.data_files = json_root(doc);
     o->spec = &spec;
-    const bool ok = listing_open_local(&o->l, ".", err) && resolve(o, err);
+    const bool ok = resolve(o, err);
+    o->spec = given;
     json_free(doc);
     return ok;
+}
+
+bool dataset_is_file_name(const char *path) {
+    return kind_is_data(sv_of(path));
 }
 
 static bool open_all(opening *o, gv_err *err) {
@@ -349,12 +371,14 @@ static bool open_all(opening *o, gv_err *err) {
         return listing_open_local(&o->l, ".", err) && resolve(o, err);
     }
     const bool here = strncmp(s->path, "hf://", 5) != 0 && stat(s->path, &st) == 0;
-    if (here && S_ISREG(st.st_mode)) return resolve_file(o, s->path, err);
+    if (here && S_ISREG(st.st_mode)) return listing_open_local(&o->l, ".", err) && resolve_one(o, NULL, s->path, err);
     if (here && s->revision) return gv_fail(err, GV_USAGE, -1, "%s: a folder here has no revision \"%s\"", s->path, s->revision);
     if (here) return listing_open_local(&o->l, s->path, err) && read_card_file(o, err) && resolve(o, err);
     if (strncmp(s->path, "hf://", 5) != 0 && !hub_is_ref(s->path))
         return gv_fail(err, GV_USAGE, -1, "%s: no such folder or file, and no name of a data set (ORG/NAME)", s->path);
-    return open_repository(o, s->path, err) && read_card_file(o, err) && resolve(o, err);
+    if (!open_repository(o, s->path, err)) return false;
+    if (o->file) return resolve_one(o, s->path, o->file, err);
+    return read_card_file(o, err) && resolve(o, err);
 }
 
 dataset *dataset_open(const dataset_spec *spec, gv_err *err) {

@@ -13,7 +13,7 @@ typedef struct dataset dataset;
 
 /* Zero is the default everywhere; all is borrowed during dataset_open only, but the hub, which is needed until then as well. */
 typedef struct dataset_spec {
-    /* A folder or file here; hf://datasets/ORG/NAME[@REV][:CONFIG[/SPLIT]]; or ORG/NAME, unless such a folder is here.  NULL: data_files
+    /* A folder or file here; hf://datasets/ORG/NAME[@REV][:CONFIG[/SPLIT]]; hf://datasets/ORG/NAME[@REV]/FILE; or ORG/NAME, unless such a folder is here.  NULL: data_files
      * against the current folder, as load_dataset(builder, data_files=) does. */
     const char *path;
     const char *builder;          /* "json", "csv", "parquet", "arrow": the files' format; NULL: by their suffixes */
@@ -32,7 +32,7 @@ typedef struct dataset_spec {
 dataset *dataset_open(const dataset_spec *spec, gv_err *err) GV_MUST_USE;
 
 /* What Dataset.save_to_disk and DatasetDict.save_to_disk wrote; with is_distiset what Distiset.save_to_disk wrote, where config names one
- * (NULL: "default"). */
+ * (NULL: "default").  A folder without such files, but with a card, is a Distiset as gavel writes and the Hub has it: dataset_open with that config. */
 typedef struct dataset_disk_spec {
     const char *path;
     bool is_distiset;
@@ -43,6 +43,9 @@ void dataset_close(dataset *d);
 
 /* Is path something that dataset_open reads and a file reader does not: hf://..., or a folder? */
 bool dataset_is_source(const char *path);
+
+/* Does the name end as that of a data file of some format? */
+bool dataset_is_file_name(const char *path);
 
 /* The names of all splits of the configuration, in the library's order; strings are the data set's. */
 const char *const *dataset_splits(const dataset *d, size_t *n);

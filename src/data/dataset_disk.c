@@ -3,6 +3,7 @@
  *   Dataset       state.json {"_data_files": [{"filename": "data-00000-of-00001.arrow"}, ...]}, the Arrow files
  *   DatasetDict   dataset_dict.json {"splits": ["train", ...]}, one Dataset folder each
  *   Distiset      a folder for each configuration (DatasetDict or Dataset), beside distiset_configs and distiset_artifacts
+ *   gavel's       README.md with its configs, Parquet files: as any folder
  *
  * Names in these files must stay inside the folder. */
 #include "data/dataset_open.h"
@@ -131,7 +132,23 @@ static bool open_disk(dataset *d, const dataset_disk_spec *spec, gv_err *err) {
     return ok;
 }
 
+/* Parquet and a card, as gavel writes it: none of the files that tell the other layouts, there or in a folder below. */
+static bool is_card_layout(const char *path, bool is_distiset) {
+    bool other = has(path, "state.json") || has(path, "dataset_dict.json");
+    DIR *dir = is_distiset && !other ? opendir(path) : NULL;
+    for (struct dirent *e; dir && !other && (e = readdir(dir));) {
+        buf below = {0};
+        buf_printf(&below, "%s/%s", path, e->d_name);
+        other = e->d_name[0] != '.' && (has(below.p, "state.json") || has(below.p, "dataset_dict.json"));
+        buf_fini(&below);
+    }
+    if (dir) closedir(dir);
+    return !other && has(path, "README.md");
+}
+
 dataset *dataset_open_disk(const dataset_disk_spec *spec, gv_err *err) {
+    if (is_card_layout(spec->path, spec->is_distiset))
+        return dataset_open(&(dataset_spec){.path = spec->path, .config = spec->config ? spec->config : "default", .split = spec->split}, err);
     dataset *d = dataset_new(spec->path);
     if (open_disk(d, spec, err)) return d;
     dataset_close(d);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static const char *const default_splits[] = {"train", "validation", "test"};
 static const char *const keywords[3][5] = {
@@ -59,6 +60,23 @@ static void take_found(finder *f, split_files *s) {
 
 /* ---- explicit patterns ---- */
 
+/* Why a name that is no pattern gives no file. */
+static bool fail_no_file(const finder *f, sv text, bool is_there, gv_err *err) {
+    const bool listed = f->l->hub || strcmp(f->l->root, ".") != 0; /* else the name is one of the current folder, or whole */
+    const char *root = listed ? f->l->root : "", *colon = listed ? ": " : "";
+    const str_shown name = str_show(text);
+    struct stat st;
+    if (is_there)
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s%s\"%s\" is there, but its name does not end as a data file's: .parquet, .arrow, .csv, .tsv, "
+                                                ".json, .jsonl",
+                       root, colon, name.text);
+    if (!f->l->hub && stat(listed ? arena_printf(&f->r->a, "%s/" SV_FMT, f->l->root, SV_ARG(text)) : arena_dup(&f->r->a, text.p, text.n), &st) == 0 &&
+        S_ISDIR(st.st_mode))
+        return gv_fail(err, GV_USAGE, -1, "%s%s\"%s\" is a folder; give it alone, or its files as a pattern: %s/**", root, colon, name.text,
+                       name.text);
+    return gv_fail(err, GV_USAGE, -1, "%s%sthere is no data file \"%s\"", root, colon, name.text);
+}
+
 static bool find_explicit(finder *f, const split_patterns *splits, size_t n, gv_err *err) {
     f->r->splits = arena_alloc(&f->r->a, (n + 1) * sizeof *f->r->splits);
     for (size_t i = 0; i < n; i++) {
@@ -67,7 +85,7 @@ static bool find_explicit(finder *f, const split_patterns *splits, size_t n, gv_
             bool any;
             if (!find(f, text, &any, err)) return false;
             if (!pattern_is_magic(text) && !(any && (f->any_suffix || kind_is_data(text))))
-                return gv_fail(err, GV_USAGE, -1, "%s: there is no data file \"%s\"", f->l->root, str_show(text).text);
+                return fail_no_file(f, text, any, err);
         }
         take_found(f, new_split(f->r, splits[i].split));
     }

@@ -30,6 +30,8 @@ struct dataset {
     size_t n_parts, cap_parts;
     table table; /* JSON and CSV */
     bool has_table;
+    schema types; /* Parquet: as rows_types says */
+    bool has_types;
     sv *columns;
     size_t n_columns;
     arena a;

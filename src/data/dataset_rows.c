@@ -111,16 +111,35 @@ static void add_column(dataset *d, sv name) {
     d->columns[d->n_columns++] = (sv){arena_dup(&d->a, name.p, name.n), name.n};
 }
 
+/* Takes the first file's types, and of a later one forgets those that differ. */
+static bool learn_types(dataset *d, const schema *of, bool first, gv_err *err) {
+    if (first) return schema_copy_type(&d->types, &d->types.root, &of->root, err);
+    for (size_t i = 0; i < d->types.root.n_fields; i++) {
+        schema_type *t = &d->types.root.fields[i].type;
+        const schema_field *f = schema_find(of, d->types.root.fields[i].name);
+        if (f && !schema_type_equal(t, &f->type)) *t = (schema_type){.kind = TYPE_NULL};
+    }
+    return true;
+}
+
+static bool learn_parquet(dataset *d, gv_err *err) {
+    schema_init(&d->types);
+    d->has_types = true;
+    for (size_t k = 0; k < d->n_files; k++) {
+        pq_reader *p = pq_open(d->files[k].path, NULL, 0, err);
+        const schema_type *root = p ? &pq_schema(p)->root : NULL;
+        for (size_t i = 0; p && k == 0 && i < root->n_fields; i++) add_column(d, root->fields[i].name);
+        const bool ok = p && learn_types(d, pq_schema(p), k == 0, err);
+        pq_close(p);
+        if (!ok) return false;
+    }
+    return true;
+}
+
 /* Arrow and Parquet: of the first file. */
 static bool learn_columns(dataset *d, gv_err *err) {
     if (d->n_files == 0) return true;
-    if (d->kind == KIND_PARQUET) {
-        pq_reader *p = pq_open(d->files[0].path, NULL, 0, err);
-        const schema_type *root = p ? &pq_schema(p)->root : NULL;
-        for (size_t i = 0; p && i < root->n_fields; i++) add_column(d, root->fields[i].name);
-        pq_close(p);
-        return p != NULL;
-    }
+    if (d->kind == KIND_PARQUET) return learn_parquet(d, err);
     file_rows f;
     size_t n;
     if (!file_rows_open(d, 0, &f, err)) return false;
@@ -240,7 +259,7 @@ bool dataset_feed_open(const char *path, const rows_options *o, rows_feed *out, 
     feed *f = gv_xcalloc(1, sizeof *f);
     f->d = d;
     f->owned = !o->data;
-    *out = (rows_feed){f, feed_next, feed_close};
+    *out = (rows_feed){f, feed_next, feed_close, d->has_types ? &d->types : NULL};
     return true;
 }
 

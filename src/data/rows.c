@@ -66,17 +66,22 @@ static sv without_packing(sv path) {
     return sv_sub(path, 0, path.n - (ends_nocase(path, ".gz") ? 3 : ends_nocase(path, ".zst") ? 4 : 0));
 }
 
-/* *out is ROWS_AUTO before. */
-static bool format_of(const char *path, rows_format *out, gv_err *err) {
+rows_format rows_suffix(const char *path, pack_kind *packing) {
     static const struct {
         const char *suffix;
         rows_format format;
     } known[] = {{".jsonl", ROWS_JSONL}, {".json", ROWS_JSON}, {".csv", ROWS_CSV}, {".tsv", ROWS_TSV}, {".parquet", ROWS_PARQUET}};
     const sv whole = sv_of(path), name = without_packing(whole);
-    if (!strcmp(path, "-")) return *out = ROWS_JSONL, true;
+    *packing = name.n == whole.n ? PACK_NONE : ends_nocase(whole, ".gz") ? PACK_GZIP : PACK_ZSTD;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (name.n > strlen(known[i].suffix) && ends_nocase(name, known[i].suffix)) *out = known[i].format;
-    if (*out == ROWS_PARQUET && name.n < whole.n)
+        if (name.n > strlen(known[i].suffix) && ends_nocase(name, known[i].suffix)) return known[i].format;
+    return ROWS_AUTO;
+}
+
+static bool format_of(const char *path, rows_format *out, gv_err *err) {
+    pack_kind packing;
+    *out = strcmp(path, "-") == 0 ? ROWS_JSONL : rows_suffix(path, &packing);
+    if (*out == ROWS_PARQUET && packing != PACK_NONE)
         return gv_fail(err, GV_UNSUPPORTED, -1, "%s: a Parquet file is not read compressed; decompress it first", path);
     return *out != ROWS_AUTO ||
            gv_fail(err, GV_USAGE, -1,
@@ -167,6 +172,10 @@ rows_reader *rows_open_memory(const void *p, size_t n, const rows_options *o, gv
     if (r->format != ROWS_AUTO && start_reader(r, NULL, err)) return r;
     rows_close(r);
     return NULL;
+}
+
+const schema *rows_types(const rows_reader *r) {
+    return r->parquet ? pq_schema(r->parquet) : r->feed.types;
 }
 
 void rows_close(rows_reader *r) {

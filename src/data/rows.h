@@ -1,4 +1,5 @@
-/* Row streams: read rows from JSONL, JSON, CSV, TSV (all also as gzip or zstd) and Parquet files one at a time, and write rows to JSONL, CSV and Parquet.  docs/data.md has the formats.
+/* Row streams: read rows from JSONL, JSON, CSV, TSV (all also as gzip or zstd) and Parquet files one at a time, and write
+ * rows to the same.  docs/data.md has the formats.
  *
  * A row is an ordered list of columns, each with its raw JSON text (byte-exact for JSONL and JSON; a JSON string made of the field for CSV
  * and TSV, by the column's type for Parquet) and the parsed value.  A row that breaks its format is delivered with bad = true and a message, and reading goes on behind it;
@@ -82,6 +83,9 @@ void rows_close(rows_reader *r);
 bool rows_next(rows_reader *r, row *out, bool *end, gv_err *err) GV_MUST_USE;
 /* Columns of a CSV or TSV header; *n = 0 and NULL for JSON, where each row has its own. */
 const sv *rows_header(const rows_reader *r, size_t *n);
+/* The types that the input itself declares for its columns (Parquet; of several files those that are the same in all), TYPE_NULL for the others; NULL:
+ * it declares none.  The reader's. */
+const schema *rows_types(const rows_reader *r);
 /* Stored bytes read so far and the file's size (-1 if unknown), for progress. */
 void rows_position(const rows_reader *r, int64_t *bytes_read, int64_t *bytes_all);
 
@@ -124,11 +128,13 @@ typedef struct rows_writer rows_writer;
 /* Can rows be written there?  GV_UNSUPPORTED for folders, GV_USAGE for other suffixes, GV_IO if the folder is absent or not
  * writable. */
 bool rows_writer_check(const char *path, gv_err *err) GV_MUST_USE;
-/* Suffix decides: .jsonl or .csv.  CSV needs its columns here (RFC 4180 with LF line ends, header first); JSONL ignores them. The file appears at
- * commit, atomically. */
+/* Is path a row file by its suffix: .jsonl, .json, .csv, .tsv, with .gz or .zst behind it, or .parquet? */
+bool rows_is_file_name(const char *path);
+/* Suffix decides: .jsonl, .json, .csv, .tsv, also with .gz or .zst behind it.  CSV and TSV need their columns here (RFC 4180 with LF line ends, header
+ * first); the others ignore them.  The file appears at commit, atomically. */
 rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_columns, gv_err *err) GV_MUST_USE;
-/* JSONL: the cells in order.  CSV: cells by name, absent ones empty; GV_STATE for a name that is not a column of the writer. */
-/* The same with the columns' types, which .parquet needs: .jsonl, .csv or .parquet.  Parquet: cells by name, absent ones null; a value that does not
+/* JSONL, JSON: the cells in order.  CSV, TSV: cells by name, absent ones empty; GV_STATE for a name that is not a column of the writer. */
+/* The same with the columns' types, which .parquet needs.  Parquet: cells by name, absent ones null; a value that does not
  * fit its column's type is GV_FORMAT at put. */
 rows_writer *rows_writer_open_typed(const char *path, const schema *columns, gv_err *err) GV_MUST_USE;
 /* Could these columns be written to path?  Before the work that makes them. */

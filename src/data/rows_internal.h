@@ -2,6 +2,7 @@
 #ifndef GAVEL_DATA_ROWS_INTERNAL_H
 #define GAVEL_DATA_ROWS_INTERNAL_H
 
+#include "data/pack.h"
 #include "data/parquet.h"
 #include "data/rows.h"
 #include "data/unpack.h"
@@ -36,6 +37,9 @@ bool source_peek(source *s, int *c, gv_err *err) GV_MUST_USE;
 /* Takes n bytes of the current chunk and counts their lines. */
 void source_take(source *s, size_t n);
 
+/* Format and compression that a name's end tells, in any case of letters; ROWS_AUTO: none that is known. */
+rows_format rows_suffix(const char *path, pack_kind *packing);
+
 /* Seen ids: 16 bytes each (88 bits of SHA-256, 40 bits of row number), at most 3/4 full. */
 typedef struct id_set {
     struct id_slot *slots;
@@ -50,6 +54,7 @@ typedef struct rows_feed {
     void *self;
     bool (*next)(void *self, rows_reader *r, bool *end, gv_err *err);
     void (*close)(void *self);
+    const schema *types; /* as rows_types */
 } rows_feed;
 /* The rows of o->data, or of the data set at path, which is then opened for this feed alone. */
 bool dataset_feed_open(const char *path, const rows_options *o, rows_feed *out, gv_err *err) GV_MUST_USE;

@@ -1,7 +1,8 @@
-/* Row writers: JSON lines, CSV and Parquet (rows_parquet.c), into a file that appears whole or not at all.
+/* Row writers: JSON lines, a JSON array, CSV, TSV, these also compressed (pack.c), and Parquet (rows_parquet.c), into a file that appears whole
+ * or not at all.
  *
- * JSON lines get each value's bytes as they are; only a value that spans lines (from a pretty-printed .json) loses the white space between
- * its tokens.  CSV is RFC 4180 with LF line ends: text as it is, other values as their JSON text, null as an empty field.  A field that a
+ * JSON lines and arrays get each value's bytes as they are; only a value that spans lines (from a pretty-printed .json) loses the white space between
+ * its tokens.  CSV and TSV are RFC 4180 with LF line ends: text as it is, other values as their JSON text, null as an empty field.  A field that a
  * spreadsheet would take as a formula (=, +, -, @) is not altered: the file holds the data, not a view of it. */
 #include "data/rows_internal.h"
 
@@ -13,9 +14,12 @@
 
 struct rows_writer {
     file_writer f;
-    bool csv;
+    packer *pack;   /* NULL: not compressed */
+    char delimiter; /* CSV and TSV; else 0 */
+    bool array;     /* JSON */
+    bool begun;     /* array: a row is there */
     pq_writer *parquet; /* then f is not open */
-    sv *columns;        /* CSV and Parquet */
+    sv *columns;        /* CSV, TSV and Parquet */
     size_t n_columns;
     arena a;
     size_t *cell_of; /* of each column: cell + 1, or 0 */
@@ -24,20 +28,22 @@ struct rows_writer {
     json_doc **docs;
 };
 
-static bool has_suffix(const char *path, const char *suffix) {
-    size_t n = strlen(path), k = strlen(suffix);
-    return n > k && !strcasecmp(path + n - k, suffix);
+#define FORMATS "write .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it, or .parquet"
+
+bool rows_is_file_name(const char *path) {
+    pack_kind packing;
+    const rows_format format = rows_suffix(path, &packing);
+    return format != ROWS_AUTO && (format != ROWS_PARQUET || packing == PACK_NONE);
 }
 
 bool rows_writer_check(const char *path, gv_err *err) {
     struct stat st;
     size_t n = strlen(path);
     if (!strcmp(path, "-"))
-        return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; name a .jsonl, .csv or .parquet file");
+        return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; " FORMATS);
     if ((n && path[n - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s: this version does not write folders; use .jsonl, .csv or .parquet", path);
-    if (!has_suffix(path, ".jsonl") && !has_suffix(path, ".csv") && !has_suffix(path, ".parquet"))
-        return gv_fail(err, GV_USAGE, -1, "%s: unknown suffix; rows are written to .jsonl, .csv or .parquet", path);
+        return gv_fail(err, GV_UNSUPPORTED, -1, "%s is a folder, and rows go to a file; " FORMATS, path);
+    if (!rows_is_file_name(path)) return gv_fail(err, GV_USAGE, -1, "%s: unknown suffix; " FORMATS, path);
     char *folder = gv_xstrdup(path), *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = 0;
     bool ok = stat(slash ? folder : ".", &st) == 0;
@@ -82,9 +88,9 @@ void rows_put_line(buf *out, const rows_cell *cells, size_t n) {
 }
 
 /* A field: quoted if it holds a delimiter, quote or line break.  A lone empty field would be an empty line, so it is quoted. */
-static void add_field(buf *out, sv text, bool lone) {
+static void add_field(buf *out, sv text, char delimiter, bool lone) {
     bool quote = lone && text.n == 0;
-    for (size_t i = 0; i < text.n && !quote; i++) quote = text.p[i] == ',' || text.p[i] == '"' || text.p[i] == '\n' || text.p[i] == '\r';
+    for (size_t i = 0; i < text.n && !quote; i++) quote = text.p[i] == delimiter || text.p[i] == '"' || text.p[i] == '\n' || text.p[i] == '\r';
     if (!quote) {
         buf_add_sv(out, text);
         return;
@@ -105,20 +111,21 @@ static bool add_value(rows_writer *w, sv name, sv raw, gv_err *err) {
     if (raw.n && raw.p[0] == '"') {
         json_doc *d = json_parse(raw, err);
         if (!d) return gv_context(err, "column \"" SV_FMT "\"", SV_ARG(sv_sub(name, 0, 100)));
-        add_field(&w->line, json_string(json_root(d)), lone);
+        add_field(&w->line, json_string(json_root(d)), w->delimiter, lone);
         json_free(d);
     } else if (sv_is(raw, "null")) {
-        add_field(&w->line, (sv){0}, lone);
+        add_field(&w->line, (sv){0}, w->delimiter, lone);
     } else {
         buf_clear(&w->scratch);
         add_compact(&w->scratch, raw);
-        add_field(&w->line, buf_view(&w->scratch), lone);
+        add_field(&w->line, buf_view(&w->scratch), w->delimiter, lone);
     }
     return true;
 }
 
 bool rows_writer_is_typed(const char *path) {
-    return has_suffix(path, ".parquet");
+    pack_kind packing;
+    return rows_suffix(path, &packing) == ROWS_PARQUET;
 }
 
 bool rows_writer_check_types(const char *path, const schema *columns, gv_err *err) {
@@ -132,6 +139,11 @@ static void set_columns(rows_writer *w, const sv *columns, size_t n) {
     for (size_t i = 0; i < n; i++) w->columns[i] = (sv){arena_dup(&w->a, columns[i].p, columns[i].n), columns[i].n};
 }
 
+/* w->line into the file. */
+static bool put_line(rows_writer *w, gv_err *err) {
+    return w->pack ? pack_put(w->pack, w->line.p, w->line.n, err) : file_writer_put(&w->f, w->line.p, w->line.n, err);
+}
+
 rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_columns, gv_err *err) {
     if (!rows_writer_check(path, err)) return NULL;
     if (rows_writer_is_typed(path)) {
@@ -140,16 +152,20 @@ rows_writer *rows_writer_open(const char *path, const sv *columns, size_t n_colu
     }
     rows_writer *w = gv_xcalloc(1, sizeof *w);
     arena_init(&w->a);
+    pack_kind packing;
+    const rows_format format = rows_suffix(path, &packing);
     if (!file_writer_open(&w->f, path, err)) goto fail;
-    w->csv = has_suffix(path, ".csv");
-    if (!w->csv) return w;
+    if (packing != PACK_NONE && !(w->pack = pack_open(packing, &w->f, err))) goto fail;
+    w->delimiter = format == ROWS_CSV ? ',' : format == ROWS_TSV ? '\t' : 0;
+    w->array = format == ROWS_JSON;
+    if (!w->delimiter) return w;
     set_columns(w, columns, n_columns);
     for (size_t i = 0; i < n_columns; i++) {
-        if (i) buf_add_char(&w->line, ',');
-        add_field(&w->line, w->columns[i], n_columns == 1);
+        if (i) buf_add_char(&w->line, w->delimiter);
+        add_field(&w->line, w->columns[i], w->delimiter, n_columns == 1);
     }
     buf_add_char(&w->line, '\n');
-    if (file_writer_put(&w->f, w->line.p, w->line.n, err)) return w;
+    if (put_line(w, err)) return w;
 fail:
     rows_writer_abandon(w);
     return NULL;
@@ -197,19 +213,29 @@ static bool match_cells(rows_writer *w, const rows_cell *cells, size_t n, gv_err
 
 bool rows_writer_put(rows_writer *w, const rows_cell *cells, size_t n, gv_err *err) {
     buf_clear(&w->line);
-    if (!w->csv && !w->parquet) {
+    if (!w->delimiter && !w->parquet) {
+        if (w->array) buf_add_str(&w->line, w->begun ? ",\n" : "[\n");
+        w->begun = true;
         rows_put_line(&w->line, cells, n);
-        return file_writer_put(&w->f, w->line.p, w->line.n, err);
+        if (w->array) w->line.n--; /* its line end stands behind the comma */
+        return put_line(w, err);
     }
     if (!match_cells(w, cells, n, err)) return false;
     if (w->parquet) return rows_parquet_put(w->parquet, w->values, w->docs, cells, w->cell_of, w->n_columns, err);
     for (size_t i = 0; i < w->n_columns; i++) {
-        if (i) buf_add_char(&w->line, ',');
+        if (i) buf_add_char(&w->line, w->delimiter);
         const rows_cell *c = w->cell_of[i] ? &cells[w->cell_of[i] - 1] : NULL;
         if (!add_value(w, w->columns[i], c ? c->raw : SV("null"), err)) return false;
     }
     buf_add_char(&w->line, '\n');
-    return file_writer_put(&w->f, w->line.p, w->line.n, err);
+    return put_line(w, err);
+}
+
+/* What stands behind the last row. */
+static bool finish(rows_writer *w, gv_err *err) {
+    buf_clear(&w->line);
+    if (w->array) buf_add_str(&w->line, w->begun ? "\n]\n" : "[]\n");
+    return put_line(w, err) && (!w->pack || pack_finish(w->pack, err));
 }
 
 bool rows_writer_commit(rows_writer *w, gv_err *err) {
@@ -218,7 +244,7 @@ bool rows_writer_commit(rows_writer *w, gv_err *err) {
         ok = pq_writer_commit(w->parquet, err);
         w->parquet = NULL;
     } else {
-        ok = file_writer_commit(&w->f, err);
+        ok = finish(w, err) && file_writer_commit(&w->f, err);
     }
     rows_writer_abandon(w);
     return ok;
@@ -227,6 +253,7 @@ bool rows_writer_commit(rows_writer *w, gv_err *err) {
 void rows_writer_abandon(rows_writer *w) {
     if (!w) return;
     pq_writer_abandon(w->parquet);
+    pack_close(w->pack);
     file_writer_abandon(&w->f);
     arena_fini(&w->a);
     buf_fini(&w->line);

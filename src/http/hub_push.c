@@ -1,5 +1,6 @@
-/* See hub_push.h.  Order of requests (API of the Hub as its Python client uses it): repository info, or its creation; README.md to be validated;
- * preupload, which says how each file goes and what the repository has; large files (hub_push_lfs.c); the commit (hub_push_commit.c). */
+/* See hub_push.h.  Order of requests (API of the Hub as its Python client uses it): repository and branch, or their creation (hub_push_repo.c);
+ * README.md to be validated; preupload, which says how each file goes and what the repository has; large files (hub_push_lfs.c); the commit
+ * (hub_push_commit.c). */
 #include "http/hub_push_internal.h"
 
 #include "base/base64.h"
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PREUPLOAD_FILES = 256, READ_BYTES = 1 << 20, CREATE_TRIES = 6, MAX_CARD = 4 << 20 };
+enum { PREUPLOAD_FILES = 256, READ_BYTES = 1 << 20, MAX_CARD = 4 << 20 };
 
 sv push_text(const json_value *v, const char *key) {
     const json_value *s = v ? json_get(v, key) : NULL;
@@ -114,109 +115,7 @@ static bool still_same(const push *p, gv_err *err) {
     return true;
 }
 
-/* ---- the repository ---- */
-
-/* The head of the branch and whether the repository is private. */
-static bool read_info(push *p, sv json, bool *is_private, gv_err *err) {
-    json_doc *d = json_parse(json, err);
-    const json_value *flag = d ? json_get(json_root(d), "private") : NULL;
-    *is_private = flag && json_kind_of(flag) == JSON_BOOL && json_bool(flag);
-    const bool ok = d && hub_info_commit(json, p->head, err);
-    json_free(d);
-    return ok || gv_context(err, "%s %s", hub_kind_name(p->repo->kind), p->repo->id);
-}
-
-static bool ask_info(push *p, bool *found, bool *is_private, gv_err *err) {
-    buf below = {0}, url = {0};
-    http_response r = {0};
-    http *web = hub_web(p->h, p->repo->kind, err);
-    buf_add_str(&below, "/revision/");
-    http_url_escape(sv_of(p->repo->rev), "", &below);
-    hub_api_url(p->h, p->repo, below.p, &url);
-    bool ok = web && http_send(web, &(http_request){.url = url.p, .token = hub_token_for(p->h, url.p)}, &r, err);
-    *found = true;
-    if (ok && (r.status == 404 || r.status == 401) && hub_error_is(&r, "RepoNotFound"))
-        *found = false;
-    else
-        ok = ok && hub_check(p->h, p->repo, NULL, &r, err) && read_info(p, buf_view(&r.body), is_private, err);
-    http_response_fini(&r);
-    buf_fini(&below);
-    buf_fini(&url);
-    return ok;
-}
-
-static void put_creation(const push *p, buf *json) {
-    const char *slash = strchr(p->repo->id, '/');
-    buf_add_str(json, "{\"name\":");
-    json_put_string(json, sv_of(slash ? slash + 1 : p->repo->id));
-    if (slash) {
-        buf_add_str(json, ",\"organization\":");
-        json_put_string(json, (sv){p->repo->id, (size_t)(slash - p->repo->id)});
-    }
-    buf_printf(json, ",\"type\":\"%s\",\"private\":%s,\"visibility\":\"%s\"}", p->repo->kind == HUB_DATASET ? "dataset" : "model",
-               p->o->make_private ? "true" : "false", p->o->make_private ? "private" : "public");
-}
-
-/* One try to make it.  *again: it is not settled, and the info has to be asked. */
-static bool create_once(push *p, const char *url, sv body, bool *again, gv_err *err) {
-    http_response r = {0};
-    *again = false;
-    bool ok = push_post(p, url, NULL, body, HTTP_RETRY_NEVER, &r, err);
-    if (!ok && r.transient && err->code != GV_INTERRUPTED) { /* the reply may be lost, and the repository made */
-        gv_err_clear(err);
-        *again = ok = true;
-    } else if (ok && (r.status == 409 || r.status == 429 || r.status >= 500)) {
-        *again = true; /* made by another, or about to be */
-    } else if (ok) {
-        ok = hub_check(p->h, p->repo, NULL, &r, err) || gv_context(err, "cannot make %s", p->repo->id);
-    }
-    http_response_fini(&r);
-    return ok;
-}
-
-static bool make_repo(push *p, bool *created, bool *is_private, gv_err *err) {
-    buf url = {0}, body = {0};
-    buf_printf(&url, "%s/api/repos/create", p->h->endpoint);
-    put_creation(p, &body);
-    bool ok = true, found = false, again = true;
-    for (int i = 1; ok && !found; i++) {
-        if (i > CREATE_TRIES)
-            ok = gv_fail(err, GV_IO, -1, "cannot make %s %s: the Hub did not do it in %d tries", hub_kind_name(p->repo->kind), p->repo->id,
-                         CREATE_TRIES);
-        ok = ok && create_once(p, url.p, buf_view(&body), &again, err);
-        ok = ok && ask_info(p, &found, is_private, err);
-        if (ok && !found) ok = http_pause(p->h->web, i, 0, err);
-    }
-    *created = ok;
-    buf_fini(&url);
-    buf_fini(&body);
-    return ok;
-}
-
-static bool check_visible(const push *p, bool is_private, gv_err *err) {
-    if (!p->o->make_private || is_private) return true;
-    return gv_fail(err, GV_STATE, -1, "%s %s is public; it was to be private, so nothing was pushed", hub_kind_name(p->repo->kind),
-                   p->repo->id);
-}
-
-static bool look(push *p, bool *found, bool *is_private, gv_err *err) {
-    if (!p->h->token)
-        return gv_fail(err, GV_USAGE, -1, "pushing to %s needs a token that may write: put one into HF_TOKEN", p->h->endpoint);
-    return ask_info(p, found, is_private, err);
-}
-
-static bool open_repo(push *p, hub_push_result *out, gv_err *err) {
-    bool found, is_private = false;
-    return look(p, &found, &is_private, err) && (found || make_repo(p, &out->created, &is_private, err)) &&
-           check_visible(p, is_private, err);
-}
-
-bool hub_push_check(hub *h, const hub_repo *repo, bool make_private, bool *found, gv_err *err) {
-    const hub_push_options o = {.make_private = make_private};
-    push p = {.h = h, .repo = repo, .o = &o};
-    bool is_private = false;
-    return look(&p, found, &is_private, err) && (!*found || check_visible(&p, is_private, err));
-}
+/* ---- the card ---- */
 
 /* The Hub's words about the card, before anything is sent. */
 static bool validate_card(push *p, gv_err *err) {
@@ -338,7 +237,7 @@ static void count_work(push *p) {
 }
 
 static bool push_all(push *p, const hub_push_file *files, hub_list *deleted, hub_push_result *out, gv_err *err) {
-    if (!read_files(p, files, err) || !open_repo(p, out, err) || !validate_card(p, err)) return false;
+    if (!read_files(p, files, err) || !push_open_repo(p, out, err) || !validate_card(p, err)) return false;
     for (size_t i = 0; i < p->n; i += PREUPLOAD_FILES)
         if (!preupload(p, i, p->n - i < PREUPLOAD_FILES ? p->n - i : PREUPLOAD_FILES, err)) return false;
     count_work(p);

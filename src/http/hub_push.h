@@ -29,11 +29,19 @@ typedef struct hub_push_result {
     bool created, unchanged; /* the repository was made; nothing was to be committed */
 } hub_push_result;
 
-/* Could a push go there, as far as can be known without sending anything: a token, one that the Hub accepts, no public repository where a private one is
- * wanted.  *found: the repository is there. */
-bool hub_push_check(hub *h, const hub_repo *repo, bool make_private, bool *found, gv_err *err) GV_MUST_USE;
+/* NAME without an owner becomes USER/NAME of the token's user, whom the Hub is asked for; ORG/NAME stays. */
+bool hub_push_own(hub *h, hub_repo *repo, gv_err *err) GV_MUST_USE;
 
-/* repo->rev is the branch.  show as in hub_fetch, over bytes of large files.  GV_STATE: the repository is public though it should be private, or others commit
+/* What of a push's place is there. */
+typedef struct hub_push_place {
+    bool repo, branch;
+} hub_push_place;
+
+/* Could a push go there, as far as can be known without sending anything: a token, one that the Hub accepts, no public repository where a private one is
+ * wanted, a revision that is a branch or can become one. */
+bool hub_push_check(hub *h, const hub_repo *repo, bool make_private, hub_push_place *place, gv_err *err) GV_MUST_USE;
+
+/* repo->rev is the branch; it is made from main if it is not there.  show as in hub_fetch, over bytes of large files.  GV_STATE: the repository is public though it should be private, or others commit
  * to it all the time. */
 bool hub_push(hub *h, const hub_repo *repo, const hub_push_file *files, size_t n, const hub_push_options *o, hub_show *show, void *ctx,
               hub_push_result *out, gv_err *err) GV_MUST_USE;

@@ -1,4 +1,4 @@
-/* What the parts of a push share: files and their digests (hub_push.c), large files (hub_push_lfs.c), the commit (hub_push_commit.c). */
+/* What the parts of a push share: files and their digests (hub_push.c), the repository (hub_push_repo.c), large files (hub_push_lfs.c), the commit (hub_push_commit.c). */
 #ifndef GAVEL_HTTP_HUB_PUSH_INTERNAL_H
 #define GAVEL_HTTP_HUB_PUSH_INTERNAL_H
 
@@ -38,6 +38,8 @@ bool push_post(push *p, const char *url, const char *content_type, sv body, http
 sv push_text(const json_value *v, const char *key);
 void push_show(push *p, bool final);
 
+/* Finds the repository and the branch, or makes them; p->head is then its head. */
+bool push_open_repo(push *p, hub_push_result *out, gv_err *err) GV_MUST_USE;
 /* Sends every large file that the Hub does not have. */
 bool push_lfs(push *p, gv_err *err) GV_MUST_USE;
 /* Commits what is not there, and the deletions. */

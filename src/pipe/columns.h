@@ -9,6 +9,13 @@ typedef struct pipe_names {
     size_t n;
 } pipe_names;
 
+/* Columns of a loading step whose values are, as JSON, the texts of another type, with that type as Arrow prints it: times, decimals, bytes. */
+typedef struct pipe_types {
+    sv *names;
+    const char **types;
+    size_t n;
+} pipe_types;
+
 /* The step's own names, before its mappings. */
 void pipe_step_inputs(const pipe_step *s, arena *a, pipe_names *out);
 void pipe_step_outputs(const pipe_step *s, arena *a, pipe_names *out);
@@ -24,7 +31,7 @@ const json_value *pipe_arg_map(const pipe_step *s, const char *mappings);
 bool pipe_check_columns(const pipeline *p, pipe_names *at, arena *a, gv_err *err) GV_MUST_USE;
 
 /* The type, as Arrow prints it, of a column that comes from a judge, whatever its values: "string", "int64", or of grouped generations lists of
- * them; NULL for every other column. */
-const char *pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name);
+ * them; of a column that comes unchanged from a loading step, its type in loaded[that step]; NULL for every other column. */
+const char *pipe_column_type(const pipeline *p, const pipe_names *at, const pipe_types *loaded, size_t step, sv name);
 
 #endif

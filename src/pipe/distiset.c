@@ -20,12 +20,13 @@
 
 /* What Arrow holds of one type of a config's tree, in preorder. */
 typedef struct node_size {
-    uint64_t n, n_null, n_bytes; /* n_bytes: of texts */
+    uint64_t n, n_null, n_bytes; /* n_bytes: of texts and bytes */
 } node_size;
 
 typedef struct config {
     char *name;
     schema columns, fixed; /* fixed: the types that were asked for */
+    bool has_others;       /* some of them JSON does not have: times, decimals, bytes */
     FILE *spool;
     uint64_t n_rows, arrow_bytes, file_bytes;
     buf first_row;
@@ -76,12 +77,32 @@ static bool check_name(const distiset *d, sv name, gv_err *err) {
     return d->n < DISTISET_MAX_CONFIGS || gv_fail(err, GV_LIMIT, -1, "more than %u configs", DISTISET_MAX_CONFIGS);
 }
 
+/* JSON has no such value: the writer checks the text. */
+static bool is_other(const schema_type *t) {
+    bool other = t->kind == TYPE_BINARY || t->kind == TYPE_DATE || t->kind == TYPE_TIME || t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DECIMAL;
+    for (size_t i = 0; i < t->n_fields; i++) other |= is_other(&t->fields[i].type);
+    return other;
+}
+
+static bool see_row(config *c, const json_value *cells, gv_err *err) {
+    if (!c->has_others) return schema_see_row(&c->columns, cells, c->n_rows, err);
+    for (json_iter it = json_each(cells); json_next(&it);) {
+        const schema_field *fixed = schema_find(&c->fixed, it.key);
+        if (fixed && is_other(&fixed->type)) continue;
+        schema_field *f = schema_find(&c->columns, it.key);
+        if (!f) f = schema_add(&c->columns, it.key, err);
+        if (!f || !schema_see_value(&c->columns, &f->type, it.value, it.key, c->n_rows, err)) return false;
+    }
+    return true;
+}
+
 static bool add_column(config *c, const distiset_column *column, gv_err *err) {
     schema_field *f = schema_add(&c->columns, column->name, err);
     if (!f || !column->type) return f != NULL;
     schema_field *fixed = schema_add(&c->fixed, column->name, err);
-    return fixed && schema_from_arrow(&c->fixed, &fixed->type, sv_of(column->type), err) &&
-           schema_copy_type(&c->columns, &f->type, &fixed->type, err);
+    if (!fixed || !schema_from_arrow(&c->fixed, &fixed->type, sv_of(column->type), err)) return false;
+    c->has_others |= is_other(&fixed->type);
+    return schema_copy_type(&c->columns, &f->type, &fixed->type, err);
 }
 
 static FILE *open_spool(const distiset *d, gv_err *err) {
@@ -141,7 +162,7 @@ bool distiset_put(distiset *d, size_t index, const rows_cell *cells, size_t n, g
     buf_clear(&d->line);
     rows_put_line(&d->line, cells, n);
     json_doc *doc = json_parse(buf_view(&d->line), err);
-    bool ok = doc && schema_see_row(&c->columns, json_root(doc), c->n_rows, err) && check_fixed(c, err);
+    bool ok = doc && see_row(c, json_root(doc), err) && check_fixed(c, err);
     json_free(doc);
     if (!ok) return gv_context(err, "config %s, row %llu", c->name, (unsigned long long)c->n_rows);
     if (!c->n_rows) buf_add_sv(&c->first_row, buf_view(&d->line));
@@ -166,6 +187,13 @@ static size_t count_nodes(const schema_type *t) {
     return n;
 }
 
+/* Bytes that Base64 stands for. */
+static size_t base64_size(sv text) {
+    size_t padding = 0;
+    while (padding < 2 && padding < text.n && text.p[text.n - 1 - padding] == '=') padding++;
+    return text.n / 4 * 3 - (text.n >= 4 ? padding : 0);
+}
+
 /* Adds value v of type t, whose node is *at; returns the node behind t's. */
 static node_size *measure(const schema_type *t, const json_value *v, node_size *at) {
     const bool null = !v || json_kind_of(v) == JSON_NULL;
@@ -173,6 +201,7 @@ static node_size *measure(const schema_type *t, const json_value *v, node_size *
     at->n++;
     at->n_null += null;
     if (t->kind == TYPE_STRING && !null) at->n_bytes += json_string(v).n;
+    if (t->kind == TYPE_BINARY && !null) at->n_bytes += base64_size(json_string(v));
     if (t->kind == TYPE_LIST && !null)
         for (json_iter it = json_each(v); json_next(&it);) measure(&t->fields[0].type, it.value, at + 1);
     if (t->kind == TYPE_LIST) return next + count_nodes(&t->fields[0].type);

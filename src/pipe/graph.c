@@ -235,14 +235,23 @@ static bool renames(const pipe_step *s) {
     return (in && json_size(in)) || (out && json_size(out));
 }
 
+/* Of a loading step's column, by the name that it has behind it. */
+static const char *loaded_type(const pipe_step *s, const pipe_types *t, sv name) {
+    for (size_t i = 0; i < t->n; i++)
+        if (sv_eq(pipe_mapped(s, "output_mappings", t->names[i]), name) || sv_eq(t->names[i], name)) return t->types[i];
+    return NULL;
+}
+
 /* Upwards, from step to step, as long as the column's name and values stay what they are. */
-const char *pipe_column_type(const pipeline *p, const pipe_names *at, size_t step, sv name) {
+const char *pipe_column_type(const pipeline *p, const pipe_names *at, const pipe_types *loaded, size_t step, sv name) {
     for (;;) {
         const pipe_step *s = &p->steps[step];
         const char *type = s->kind == PIPE_JUDGE ? judge_type(s, name) : NULL;
         if (type) return type;
-        if (pipe_is_source(s->kind) || s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s)))
+        if (pipe_is_source(s->kind)) return loaded_type(s, &loaded[step], name);
+        if (s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s)))
             return NULL;
+        if (s->n_before == 0) return loaded_type(s, &loaded[step], name); /* fed by --dataset */
         size_t k = s->n_before;
         while (k > 0 && !has(&at[s->before[k - 1]], name)) k--;
         if (k == 0) return NULL;

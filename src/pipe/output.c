@@ -1,14 +1,28 @@
 /* What a run writes: the leaf's rows as a file, or a Distiset with a config for each leaf.  See run_pipe_internal.h. */
 #include "pipe/run_pipe_internal.h"
 
+#include <ctype.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+
+enum { MAX_SUFFIX = 8 };
+
+/* A folder's name may hold a dot (judge-2.0, rows.v2); letters and digits after one mean a format. */
+static bool has_suffix(const char *out) {
+    const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out, *dot = strrchr(name, '.');
+    if (!dot || dot == name || !dot[1] || strlen(dot + 1) > MAX_SUFFIX) return false;
+    const char *c = dot + 1;
+    if (*c == 'v' && c[1] && strspn(c + 1, "0123456789") == strlen(c + 1)) return false;
+    for (size_t i = 0; c[i]; i++)
+        if (!(isascii((unsigned char)c[i]) && (i ? isalnum((unsigned char)c[i]) : isalpha((unsigned char)c[i])))) return false;
+    return true;
+}
 
 bool pipe_is_file(const char *out) {
-    const char *slash = strrchr(out, '/'), *dot = strrchr(slash ? slash : out, '.');
-    static const char *const known[] = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".zst", NULL};
-    for (const char *const *s = known; dot && *s; s++)
-        if (strcmp(dot, *s) == 0) return true;
-    return false;
+    struct stat st;
+    const size_t n = strlen(out);
+    if (n && out[n - 1] == '/') return false;
+    return rows_is_file_name(out) || (has_suffix(out) && !(stat(out, &st) == 0 && S_ISDIR(st.st_mode)));
 }
 
 size_t pipe_count_leaves(const pipeline *p) {
@@ -19,6 +33,8 @@ size_t pipe_count_leaves(const pipeline *p) {
 
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) {
     if (!pipe_is_file(spec->out)) return pipe_check_folder(spec, err);
+    if (!rows_is_file_name(spec->out) && !rows_writer_check(spec->out, err))
+        return gv_context(err, "--out is taken for a file, because no such folder is here");
     if (pipe_count_leaves(p) > 1)
         return gv_fail(err, GV_USAGE, -1, "--out %s: the pipeline ends in %zu steps, each with rows of its own; give a folder", spec->out,
                        pipe_count_leaves(p));
@@ -46,7 +62,7 @@ void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out) {
 static bool types_of(pipe_runner *r, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) {
     const pipe_table *t = &r->tables[leaf];
     for (size_t c = 0; c < columns->n; c++) {
-        const char *type = pipe_column_type(r->p, r->columns, leaf, columns->v[c]);
+        const char *type = pipe_column_type(r->p, r->columns, r->loaded, leaf, columns->v[c]);
         schema_field *f = schema_add(out, columns->v[c], err);
         if (!f || (type && !schema_from_arrow(out, &f->type, sv_of(type), err))) return false;
         if (type) continue;

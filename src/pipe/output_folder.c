@@ -10,7 +10,7 @@ static bool add_leaf(pipe_runner *r, distiset *d, size_t leaf, bool only, gv_err
     pipe_table_columns(t, &r->a, &names);
     distiset_column *columns = arena_alloc(&r->a, (names.n + 1) * sizeof *columns);
     for (size_t i = 0; i < names.n; i++) {
-        columns[i] = (distiset_column){names.v[i], pipe_column_type(r->p, r->columns, leaf, names.v[i])};
+        columns[i] = (distiset_column){names.v[i], pipe_column_type(r->p, r->columns, r->loaded, leaf, names.v[i])};
     }
     bool ok = distiset_add_config(d, only ? SV(DISTISET_DEFAULT) : sv_of(r->p->steps[leaf].name), columns, names.n, &config, err);
     for (size_t i = 0; ok && i < t->n; i++) ok = distiset_put(d, config, t->v[i].cells, t->v[i].n, err);

@@ -117,6 +117,7 @@ static void init(pipe_runner *r, const pipeline *p, const pipe_run_spec *spec, p
     arena_init(&r->a);
     r->tables = gv_xcalloc(p->n_steps, sizeof *r->tables);
     r->columns = gv_xcalloc(p->n_steps, sizeof *r->columns);
+    r->loaded = gv_xcalloc(p->n_steps, sizeof *r->loaded);
     for (size_t i = 0; i < p->n_steps; i++) sum->n_judges += p->steps[i].kind == PIPE_JUDGE;
     sum->judges = gv_xcalloc(sum->n_judges + 1, sizeof *sum->judges);
     r->judges = gv_xcalloc(sum->n_judges + 1, sizeof *r->judges);
@@ -127,6 +128,7 @@ static void fini(pipe_runner *r) {
     for (size_t i = 0; i < r->p->n_steps; i++) pipe_table_fini(&r->tables[i]);
     free(r->tables);
     free(r->columns);
+    free(r->loaded);
     free(r->judges);
     lm_free(r->model);
     free(r->model_key);
@@ -140,7 +142,7 @@ static bool load_all(pipe_runner *r, char (*digests)[65], gv_err *err) {
     for (size_t i = 0; i < r->p->n_steps; i++) {
         const pipe_step *s = &r->p->steps[i];
         if (s->n_before) continue;
-        if (!pipe_load_rows(r, s, &r->tables[i], &r->columns[i], digests[i], err)) return false;
+        if (!pipe_load_rows(r, s, &(pipe_loaded){&r->tables[i], &r->columns[i], &r->loaded[i]}, digests[i], err)) return false;
         if (r->tables[i].n == 0) return gv_fail(err, GV_USAGE, -1, "step \"%s\" has no rows", s->name);
     }
     return pipe_check_columns(r->p, r->columns, &r->a, err);
@@ -184,6 +186,9 @@ bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, g
     bool ok = !spec->out || pipe_check_output(p, spec, err);
     ok = ok && load_all(&r, digests, err) && (!spec->out || (open_journal(&r, err) && same_settings(&r, digests, err)));
     run_log_put(r.log, RUN_LOG_INFO, "pipeline '%s': %llu rows", p->name, (unsigned long long)out->rows_in);
+    if (r.n_bad_rows)
+        run_log_put(r.log, RUN_LOG_WARNING, "%llu rows break their format, and their columns are null: %s", (unsigned long long)r.n_bad_rows,
+                    r.first_bad_row);
     for (size_t k = 0; ok && k < p->n_steps; k++) ok = run_step(&r, p->order[k], &judges, err);
     if (ok && spec->out) {
         gv_err log_err = GV_ERR_INIT;

@@ -15,17 +15,26 @@ typedef struct pipe_runner {
     arena a;             /* rows, names, texts: until the end */
     pipe_table *tables;  /* [n_steps] */
     pipe_names *columns; /* [n_steps] */
+    pipe_types *loaded;  /* [n_steps] */
     card_judge *judges;  /* [sum->n_judges] */
     lm *model;           /* kept while the next step wants the same */
     char *model_key;
     journal *j; /* NULL: no journal */
     buf journal_path;
     run_log *log;
+    uint64_t n_bad_rows; /* of the loading steps: rows that break their format */
+    const char *first_bad_row;
     int64_t start_us, shown_us;
 } pipe_runner;
 
-/* Rows of a loading step (or of --dataset) before output_mappings; digest of their bytes. */
-bool pipe_load_rows(pipe_runner *r, const pipe_step *s, pipe_table *out, pipe_names *columns, char digest[65], gv_err *err) GV_MUST_USE;
+/* Rows of a loading step (or of --dataset) before output_mappings, with their columns and the types that are not those of the values; digest of the
+ * rows' bytes. */
+typedef struct pipe_loaded {
+    pipe_table *rows;
+    pipe_names *columns;
+    pipe_types *types;
+} pipe_loaded;
+bool pipe_load_rows(pipe_runner *r, const pipe_step *s, const pipe_loaded *out, char digest[65], gv_err *err) GV_MUST_USE;
 
 /* Opens the step's model into r->model, or keeps the one that is open if it is the same.  The one place that knows which engine stands
  * for which class. */

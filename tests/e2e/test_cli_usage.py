@@ -97,8 +97,8 @@ def outputs_that_cannot_be_are_refused_before_a_model_is_loaded(folder):
     write("in.jsonl", rows(1))
     write("file", "")
     os.mkdir("there")
-    for out, code, part in (("out.txt", 2, "unknown suffix; rows are written to .jsonl, .csv or .parquet"), ("out", 2, "unknown suffix"), ("-", 2, "name a .jsonl, .csv or .parquet file"),
-                            ("there", 1, "does not write folders"), ("no/such/out.jsonl", 1, "No such file or directory"),
+    for out, code, part in (("out.txt", 2, "unknown suffix; write .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it, or .parquet"), ("out", 2, "unknown suffix"), ("-", 2, "rows are not written to standard output; write .jsonl"),
+                            ("there", 1, "there is a folder, and rows go to a file"), ("no/such/out.jsonl", 1, "No such file or directory"),
                             ("file/out.jsonl", 1, "file is not a folder")):
         refused(judge("in.jsonl", out, model="none.gguf"), code, part)
     os.chmod("there", 0o555)

@@ -60,6 +60,14 @@ def architecture_lists_every_file():
         check(False, "ARCHITECTURE.md: there is no src/%s" % f)
 
 
+def every_test_of_these_folders_has_a_line():
+    text = read("docs/testing.md")
+    for folder in ("e2e", "interop", "golden", "fault"):
+        for f in sorted(glob.glob(os.path.join(ROOT, "tests", folder, "test_*"))):
+            check("| `tests/%s/%s`" % (folder, os.path.basename(f)) in text or "`tests/%s/%s` |" % (folder, os.path.basename(f)) in text,
+                  "docs/testing.md: no line for tests/%s/%s" % (folder, os.path.basename(f)))
+
+
 def the_ten_functions_exist():
     stations = re.findall(r"^\d+\. \*\*`(\w+)`\*\* \(`([\w/.]+)`", read("ARCHITECTURE.md"), re.M)
     check(len(stations) == 10, "ARCHITECTURE.md: %d stations in the life of a judgment, expected 10" % len(stations))
@@ -99,6 +107,7 @@ def main():
     commands_run(binary)
     links_lead_somewhere()
     architecture_lists_every_file()
+    every_test_of_these_folders_has_a_line()
     the_ten_functions_exist()
     model_shows_the_rendered_prompts(binary)
     readme_is_short()

@@ -9,6 +9,7 @@ import sys
 
 import support
 from support import DATA, ROOT, mock, read, run
+from test_pipe_data import pipeline
 
 PIPES = os.path.join(DATA, "pipelines")
 CORRECTED = sorted(os.listdir(os.path.join(PIPES, "corrected")))
@@ -22,6 +23,11 @@ PARAMS = {
 }
 # Columns in which every recorded value is null: their type here does not depend on the values.
 NULL_TYPES = {"feedback": "string", "result": "int64", "extra": "string"}
+# Of the run that has no recorded rows, because distilabel's ends in an exception: what docs/distilabel.md promises.
+OWN_SCHEMAS = {("null_then_int", "default"): [["feedback", "string"], ["result", "int64"], ["model_name", "string"]]}
+# The first record of a card, where the corrected rows begin with another: what stands there in place of the recorded lines.
+OWN_RECORDS = {"batch_null_first": [('"feedback": null,', '"feedback": "Rubric d\\u00e9taill\\u00e9 wrong answer answer step but tone helpful misses polite covers.",'),
+                                    ('"model_name": null,', '"model_name": "hash-llm",'), ('"score": null', '"score": 1')]}
 READ_SCHEMAS = """
 import json, sys
 import pyarrow.parquet as pq
@@ -87,13 +93,64 @@ def every_leaf_has_the_recorded_rows_and_the_recorded_arrow_schema(_):
     for (name, config), table in got.items():
         assert all(nullable for _, _, nullable in table["columns"]), name
         have = [(column, kind.replace("element: ", "item: ")) for column, kind, _ in table["columns"]]
-        want = [(c, (NULL_TYPES[c] if kind == "null" else kind).replace("element: ", "item: ")) for c, kind in schemas.get((name, config), have)]
+        want = [(c, (NULL_TYPES[c] if kind == "null" else kind).replace("element: ", "item: ")) for c, kind in schemas.get((name, config)) or OWN_SCHEMAS[name, config]]
         if name == "batch_null_leaf":  # its columns came in the order of a batch that had failed
             assert have != want and sorted(have) == sorted(want), (name, have, want)
         else:
             assert have == want, (name, config, have, want)
         rows = lines("corrected" if name in CORRECTED else "runs", name, "rows.%s.jsonl" % config)
         assert rows_equal(table["rows"], rows), (name, config)
+
+
+# distilabel's way from a file to a Distiset: load_dataset, Python's objects, pa.Table.from_pylist.
+TYPED = """
+import datetime as d, decimal, json, sys
+import datasets, pyarrow as pa, pyarrow.parquet as pq
+t = d.datetime(2024, 2, 29, 13, 45, 0, 250000)
+utc = d.timezone.utc
+columns = {
+    "instruction": pa.array(["a", "b", "c"]), "generation": pa.array(["c", "d", "e"]), "when": pa.array([t, None, t], pa.timestamp("us")),
+    "ms": pa.array([t, t, None], pa.timestamp("ms")), "instant": pa.array([t.replace(tzinfo=utc)] * 3, pa.timestamp("us", tz="UTC")),
+    "day": pa.array([t.date(), None, d.date(1969, 7, 20)]), "clock": pa.array([t.time(), d.time(0, 0), None], pa.time64("us")),
+    "price": pa.array([decimal.Decimal("123.450"), decimal.Decimal("-0.500"), None], pa.decimal128(6, 3)),
+    "bytes": pa.array([b"\\x00\\xff", b"", None]), "small": pa.array([1, None, 3], pa.int32()), "real": pa.array([0.5, None, 2.0], pa.float32()),
+    "meta": pa.array([{"at": t, "n": 1}, None, {"at": None, "n": 2}], pa.struct([("at", pa.timestamp("us")), ("n", pa.int16())])),
+    "days": pa.array([[t.date()], [], None], pa.list_(pa.date32())),
+}
+if sys.argv[1] == "make":
+    pq.write_table(pa.table(columns), "typed.parquet", row_group_size=2)
+else:
+    want = pa.Table.from_pylist(datasets.load_dataset("parquet", data_files="typed.parquet", split="train", cache_dir="cache").to_list())
+    for path in sys.argv[1:]:
+        got = pq.read_table(path)
+        for name in want.column_names:
+            a, b = got.column(name), want.column(name)
+            assert str(a.type).replace("element", "item") == str(b.type).replace("element", "item"), (path, name, a.type, b.type)
+            assert a.to_pylist() == b.to_pylist(), (path, name, a.to_pylist(), b.to_pylist())
+    info = datasets.load_dataset("out", split="train", cache_dir="cache").features
+    print(info["when"].dtype, info["day"].dtype, info["price"].dtype, info["bytes"].dtype)
+"""
+
+
+@mock
+def columns_of_parquet_keep_the_types_that_python_objects_give_them(folder):
+    python = python_clients()
+    subprocess.run([python, "-c", TYPED, "make"], check=True)
+    for source in ("typed.parquet", "set"):  # a file, and a folder of two files
+        if source == "set":
+            os.mkdir("set")
+            for name in ("a", "b"):
+                os.link("typed.parquet", "set/train-%s.parquet" % name)
+        done = run("run", pipeline("LoadDataFromFileSystem", data_files=source), "--model", "mock", "--out", "out", "--fresh")
+        assert done.code == 0, done.err
+        if source == "set":
+            assert "6 rows" in done.err, done.err
+            continue
+        run("run", pipeline("LoadDataFromDicts"), "--dataset", source, "--model", "mock", "--out", "out.parquet", want=0)
+        read_back = subprocess.run([python, "-c", TYPED, "out/data/train-00000-of-00001.parquet", "out.parquet"], capture_output=True, text=True, check=False,
+                                   env=support.environment(HOME=folder))
+        assert read_back.returncode == 0, read_back.stderr[-3000:]
+        assert read_back.stdout.split("\n")[-2] == "timestamp[us] date32 decimal128(6, 3) binary", read_back.stdout
 
 
 def card_parts(text):
@@ -133,8 +190,10 @@ def every_card_has_the_recorded_fields(_):
         assert fields["size_categories"] == want["size_categories"] and fields["tags"] == want["tags"] + ["- gavel"], (name, fields)
         assert rest == want_rest, "%s:\n%s\n--- want ---\n%s" % (name, rest, want_rest)
         assert sorted(sections) == sorted(want_sections), name
-        if name not in CORRECTED:
-            assert sections == want_sections, name
+        for old, new in OWN_RECORDS.get(name, []):
+            assert want_sections["default"].count(old) == 1, (name, old)
+            want_sections["default"] = want_sections["default"].replace(old, new)
+        assert sections == want_sections, (name, sections, want_sections)
         compared.append(name)
         if name + "/hub/README.md" in cards:
             same_hub_fields(name, fields, top_level(card_parts(cards[name + "/hub/README.md"])[0]))
@@ -163,6 +222,7 @@ def the_list_of_differences_in_the_manual_is_closed(_):
 
 support.main([
     every_leaf_has_the_recorded_rows_and_the_recorded_arrow_schema,
+    columns_of_parquet_keep_the_types_that_python_objects_give_them,
     every_card_has_the_recorded_fields,
     the_list_of_differences_in_the_manual_is_closed,
 ])

@@ -176,6 +176,21 @@ class Test:
         done = hs.gavel(self.home, self.sim.url, "info", "hf://datasets/org/set/none.yaml", want=1)
         assert 'hf://datasets/org/set/none.yaml: org/set has no file "none.yaml"' in done.err, done.err
 
+    def one_file_is_named_as_a_pipeline_is(self):
+        commit = os.listdir(os.path.join(self.home, "hub", "datasets--org--set", "snapshots"))[0]
+        assert len(self.judge("hf://datasets/org/set/unused.jsonl")) == 1
+        assert [r["meta"]["n"] for r in self.judge("hf://datasets/org/set@%s/data/train-1.jsonl" % commit, "--limit", "2")] == [25, 26]
+        assert len(self.judge("hf://datasets/org/set@main/data/train-*.jsonl")) == 60
+        self.refused("hf://datasets/org/set/none.jsonl", ': there is no data file "none.jsonl"', 2)
+        self.refused("hf://datasets/org/set:default/unused.jsonl", 'no split "unused.jsonl"', 2)
+        self.refused("hf://datasets/org/set/unused.jsonl:default", "a file has no configuration", 2)
+        text = pipeline().decode().replace("LoadDataFromHub", "LoadDataFromFileSystem").replace("repo_id: org/set", "data_files: hf://datasets/org/set/unused.jsonl")
+        assert "data_files: hf" in text and "LoadDataFromFileSystem" in text
+        support.write(os.path.join(self.folder, "file.yaml"), text)
+        hs.gavel(self.home, self.sim.url, "run", os.path.join(self.folder, "file.yaml"), "--model", "mock", "--out", os.path.join(self.folder, "f.jsonl"),
+                 "--param", "task.rubric=helpfulness", "--param", "load_dataset.split=train", want=0)
+        assert [r["instruction"] for r in support.table(os.path.join(self.folder, "f.jsonl"))] == [rows()[0]["instruction"]]
+
     def gated_sets_say_what_to_do(self):
         self.sim.admin("faults", [{"match": r"^hub GET /api/datasets/org/set", "fault": "gated", "times": -1}])
         err = self.judge("hf://datasets/org/set:small", want=1, home=os.path.join(self.folder, "other"))
@@ -200,7 +215,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder, hs.hub(os.path.join(folder, "root"), files()) as sim:
         test = Test(sim, folder)
         for name in ["rows_are_those_of_the_files", "slices_configurations_and_csv", "configuration_and_split_stand_beside_the_name", "the_cache_serves_without_a_network", "revisions_are_commits",
-                     "what_cannot_be_read_says_so", "cards_name_no_file_outside", "pipelines_come_from_the_hub_and_load_its_rows", "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
+                     "what_cannot_be_read_says_so", "cards_name_no_file_outside", "pipelines_come_from_the_hub_and_load_its_rows", "one_file_is_named_as_a_pipeline_is",
+                     "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
             begin = time.monotonic()
             getattr(test, name)()
             print("ok", name, "%.1f s" % (time.monotonic() - begin))

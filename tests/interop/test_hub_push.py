@@ -192,10 +192,32 @@ def what_cannot_be_pushed_is_explained(folder):
         assert "No such file" in fails(1, os.path.join(folder, "none"), "org/d")
         assert "has no files that match --include" in fails(2, place, "org/d", "--include", "*.none")
         assert "a push goes to ORG/NAME[@BRANCH]" in fails(2, place, "org/d:Q8_0", "--repo-type", "model")
-        assert "has no revision v9" in fails(1, place, "org/open@v9")
+        assert "has no revision refs/pr/7" in fails(1, place, "org/open@refs/pr/7")
+        assert "org/none is not there, and a new one has no revision refs/pr/7" in fails(2, place, "org/none@refs/pr/7")
+        nobody = fails(2, place, "bare", HF_TOKEN=None)
+        assert "needs a token that may write" in nobody and "bare has no owner, and whose token it is cannot be told; give ORG/bare" in nobody, nobody
+        assert "the Hub does not accept your token" in fails(1, place, "bare", HF_TOKEN="hf_wrong")
         assert commits(sim, "org/open") == ["Seed"]
         push(folder, sim, place, "org/secret", "--private", want=0)
         assert get(sim, "/api/datasets/org/secret")["private"] is True
+
+
+def a_bare_name_is_the_users_and_a_branch_is_made_from_main(folder):
+    place = folder_of(os.path.join(folder, "files"))
+    faults = ["503@hub GET /api/whoami-v2", "create-lost@" + CREATE, "drop@hub POST /api/datasets/org/old/branch/"]
+    with hs.hub(os.path.join(folder, "sim"), {"datasets/org/old/theirs.txt": b"theirs"}, *[a for f in faults for a in ("--faults", f)]) as sim:
+        user = get(sim, "/api/whoami-v2")["name"]
+        done = push(folder, sim, place, "bare", want=0)
+        assert "/datasets/%s/bare: one commit, 5 files sent" % user in done.err and head(sim, user + "/bare") == names(FILES), done.err
+        again = push(folder, sim, place, user + "/bare", want=0)
+        assert again.out == done.out and "nothing to commit" in again.err, again.err
+        push(folder, sim, place, "org/old@a/b", want=0)
+        push(folder, sim, place, "org/new@next", want=0)
+        for repo, branch, more in (("org/old", "a%2Fb", {"theirs.txt"}), ("org/new", "next", set())):
+            tree = get(sim, "/api/datasets/%s/tree/%s?recursive=true" % (repo, branch))
+            assert {e["path"] for e in tree if e["type"] == "file"} - {".gitattributes"} == set(FILES) | more, (repo, tree)
+            assert set(head(sim, repo)) == more, "main of %s was touched" % repo
+        assert sim.unused_faults() == [] and sim.admin("leaks") == [], sim.unused_faults()
 
 
 def a_file_that_changes_meanwhile_is_not_committed(folder):
@@ -235,5 +257,6 @@ def the_python_client_reads_what_was_pushed(folder):
 
 
 support.main([every_fault_ends_in_one_commit_or_an_error_that_names_it, faults_of_the_whole_hub_end_alike, a_second_push_sends_only_what_is_new,
-              a_killed_push_goes_on_and_nobody_saw_half_of_it, what_cannot_be_pushed_is_explained, a_file_that_changes_meanwhile_is_not_committed,
+              a_killed_push_goes_on_and_nobody_saw_half_of_it, what_cannot_be_pushed_is_explained,
+              a_bare_name_is_the_users_and_a_branch_is_made_from_main, a_file_that_changes_meanwhile_is_not_committed,
               others_commits_stay, the_python_client_reads_what_was_pushed])

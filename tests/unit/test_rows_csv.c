@@ -249,6 +249,67 @@ static void csv_is_written_by_column_with_quotes_where_needed(void **state) {
     assert_string_equal(read_back(at("l.csv")), "a\n\"\"\n");
 }
 
+static void tabs_and_arrays_are_written_and_suffixes_in_any_case(void **state) {
+    (void)state;
+    gv_err err = GV_ERR_INIT;
+    const sv columns[] = {SV("a"), SV("b\t")};
+    const rows_cell one[] = {CELL("a", "\"x,y\""), CELL("b\t", "[1,\n 2]")}, two[] = {CELL("a", "\"p\\tq\"")};
+    const struct {
+        const char *name, *want;
+    } cases[] = {{"o.tsv", "a\t\"b\t\"\nx,y\t[1,2]\n\"p\tq\"\t\n"},
+                 {"o.JSON", "[\n{\"a\": \"x,y\", \"b\\t\": [1,2]},\n{\"a\": \"p\\tq\"}\n]\n"},
+                 {"o.JsonL", "{\"a\": \"x,y\", \"b\\t\": [1,2]}\n{\"a\": \"p\\tq\"}\n"}};
+    for (size_t i = 0; i < 3; i++) {
+        rows_writer *w = rows_writer_open(at(cases[i].name), columns, 2, &err);
+        assert_true(rows_writer_put(w, one, 2, &err));
+        assert_true(rows_writer_put(w, two, 1, &err));
+        assert_true(rows_writer_commit(w, &err));
+        assert_string_equal(read_back(at(cases[i].name)), cases[i].want);
+    }
+    rows_writer *w = rows_writer_open(at("none.json"), NULL, 0, &err);
+    assert_true(rows_writer_commit(w, &err));
+    assert_string_equal(read_back(at("none.json")), "[]\n");
+}
+
+/* 3 MB that pack to less, and bytes that do not, in pieces of all sizes. */
+static void what_is_written_compressed_reads_back_the_same(void **state) {
+    (void)state;
+    const char *const names[] = {"p.jsonl.gz", "p.jsonl.zst", "p.json.GZ", "p.json.zst", "p.csv.gz", "p.csv.zst", "p.tsv.gz", "p.tsv.zst"};
+    enum { N = 3000 };
+    const sv columns[] = {SV("n"), SV("text")};
+    static char text[4096];
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        gv_err err = GV_ERR_INIT;
+        uint64_t seed = 7;
+        rows_writer *w = rows_writer_open(at(names[k]), columns, 2, &err);
+        for (int i = 0; i < N; i++) {
+            char number[16];
+            const int n = i % 7 == 0 ? 0 : (int)(seed % 2000);
+            text[0] = '"';
+            for (int c = 0; c < n; c++) text[c + 1] = (char)('a' + ((seed = seed * 6364136223846793005u + 1442695040888963407u) >> 60));
+            text[n + 1] = '"';
+            snprintf(number, sizeof number, "%d", i);
+            const rows_cell cells[] = {{.name = SV("n"), .raw = sv_of(number)}, {.name = SV("text"), .raw = {text, (size_t)n + 2}}};
+            assert_true(rows_writer_put(w, cells, 2, &err));
+        }
+        assert_true(rows_writer_commit(w, &err));
+        rows_reader *r = rows_open(at(names[k]), NULL, &err);
+        row at_row;
+        bool end = false;
+        seed = 7;
+        for (int i = 0; i < N; i++) {
+            assert_true(r && rows_next(r, &at_row, &end, &err) && !end && !at_row.bad);
+            const sv got = json_string(row_get(&at_row, "text")->value);
+            const int n = i % 7 == 0 ? 0 : (int)(seed % 2000);
+            assert_int_equal(got.n, n);
+            for (int c = 0; c < n; c++)
+                assert_int_equal(got.p[c], 'a' + ((seed = seed * 6364136223846793005u + 1442695040888963407u) >> 60));
+        }
+        assert_true(rows_next(r, &at_row, &end, &err) && end);
+        rows_close(r);
+    }
+}
+
 static void what_is_written_as_csv_reads_back_the_same(void **state) {
     (void)state;
     gv_err err = GV_ERR_INIT;
@@ -288,10 +349,18 @@ static void check_fails(const char *path, gv_code code, const char *message) {
 
 static void places_that_cannot_be_written_are_named(void **state) {
     (void)state;
-    check_fails("x.txt", GV_USAGE, "x.txt: unknown suffix; rows are written to .jsonl, .csv or .parquet");
-    check_fails("-", GV_USAGE, "rows are not written to standard output; name a .jsonl, .csv or .parquet file");
-    check_fails(folder, GV_UNSUPPORTED, "this version does not write folders; use .jsonl, .csv or .parquet");
-    check_fails("somewhere/", GV_UNSUPPORTED, "somewhere/: this version does not write folders; use .jsonl, .csv or .parquet");
+    static const char formats[] = "; write .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it, or .parquet";
+    char message[128];
+    const char *const unknown[] = {"x.txt", "x.arrow", "x.gz", "x.parquet.zst", ".jsonl", "x.jsonl.xz"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        snprintf(message, sizeof message, "%s: unknown suffix%s", unknown[i], formats);
+        check_fails(unknown[i], GV_USAGE, message);
+    }
+    snprintf(message, sizeof message, "rows are not written to standard output%s", formats);
+    check_fails("-", GV_USAGE, message);
+    snprintf(message, sizeof message, " is a folder, and rows go to a file%s", formats);
+    check_fails(folder, GV_UNSUPPORTED, message);
+    check_fails("somewhere/", GV_UNSUPPORTED, message);
     check_fails(at("none/x.csv"), GV_IO, "none/x.csv: folder ");
     check_fails(at("none/x.csv"), GV_IO, "No such file or directory");
     gv_err err = GV_ERR_INIT;
@@ -340,6 +409,8 @@ int main(void) {
         cmocka_unit_test(files_of_pythons_csv_module_read_as_its_json),
         EACH(json_lines_are_written_with_raw_values_on_one_line),
         EACH(csv_is_written_by_column_with_quotes_where_needed),
+        EACH(tabs_and_arrays_are_written_and_suffixes_in_any_case),
+        EACH(what_is_written_compressed_reads_back_the_same),
         EACH(what_is_written_as_csv_reads_back_the_same),
         EACH(places_that_cannot_be_written_are_named),
         EACH(a_read_only_folder_is_named),
