@@ -34,6 +34,8 @@ _gavel() {
         --max-tokens|-n) return ;;
         --seed|-s) return ;;
         --map) _gavel_files; return ;;
+        --config) _gavel_files; return ;;
+        --split) _gavel_files; return ;;
         --limit|-l) return ;;
         --shard) _gavel_files; return ;;
         --id-col) _gavel_files; return ;;
@@ -49,12 +51,14 @@ _gavel() {
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--model --chat-template --rubric --rubric-col --mode --reference --prompt --verdict --order --samples --expected-score --preset --temperature --top-p --top-k --min-p --repetition-penalty --presence-penalty --frequency-penalty --max-tokens --seed --map --config --split --limit --shard --id-col --out --keep --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     run)
         case $prev in
         --param) _gavel_files; return ;;
         --dataset) _gavel_files; return ;;
+        --config) _gavel_files; return ;;
+        --split) _gavel_files; return ;;
         --model|-m) _gavel_files; return ;;
         --limit|-l) return ;;
         --out|-o) _gavel_files; return ;;
@@ -69,12 +73,14 @@ _gavel() {
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--param --dataset --model --limit --out --repo-id --private --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
+        options='--param --dataset --config --split --model --limit --out --repo-id --private --dry-run --fresh --retry-failed --json --quiet --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --no-prefix-cache --help'
         ;;
     plan)
         case $prev in
         --param) _gavel_files; return ;;
         --dataset) _gavel_files; return ;;
+        --config) _gavel_files; return ;;
+        --split) _gavel_files; return ;;
         --model|-m) _gavel_files; return ;;
         --sample) return ;;
         --threads|-t) return ;;
@@ -87,7 +93,7 @@ _gavel() {
         --weights-cache) _gavel_files; return ;;
         --max-batch) return ;;
         esac
-        options='--param --dataset --model --sample --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --help'
+        options='--param --dataset --config --split --model --sample --threads --kernels --kv --ctx --weights --memory --prompt-chunk --weights-cache --max-batch --help'
         ;;
     validate)
         case $prev in
@@ -110,12 +116,14 @@ _gavel() {
         --mode) mapfile -t COMPREPLY < <(compgen -W 'absolute relative' -- "$cur"); return ;;
         --prompt|-p) mapfile -t COMPREPLY < <(compgen -W 'distilabel prometheus-eval paper raw' -- "$cur"); return ;;
         --map) _gavel_files; return ;;
+        --config) _gavel_files; return ;;
+        --split) _gavel_files; return ;;
         --row) return ;;
         --model|-m) _gavel_files; return ;;
         --chat-template) _gavel_files; return ;;
         --template) _gavel_files; return ;;
         esac
-        options='--rubric --rubric-col --mode --reference --prompt --map --row --model --chat-template --template --help'
+        options='--rubric --rubric-col --mode --reference --prompt --map --config --split --row --model --chat-template --template --help'
         ;;
     parse)
         case $prev in

@@ -17,7 +17,8 @@ pipeline *cli_pipeline_open(const char *path, const pipeline_opts *o, bool check
 
 bool cli_check_data(const pipeline_opts *o, const data_opts *d, gv_err *err) {
     return o->dataset.n || (!d->config && !d->split) ||
-           gv_fail(err, GV_USAGE, -1, "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME");
+           gv_fail(err, GV_USAGE, -1,
+                   "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME");
 }
 
 bool cli_pipeline_model(void *ctx, const char *model, char **path, gv_err *err) {
@@ -44,8 +45,10 @@ static int run(int n_args, const char **args, const void *opts) {
     pipe_summary sum = {0};
     const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v, .n_datasets = o->pipeline.dataset.n};
     if (o->pipeline.dataset.n == 0) {
-        talk_say("note", "%s: %zu steps; each is one that gavel runs. Add --dataset FILE to check the columns of the rows too", args[0],
-                 p->n_steps);
+        talk_say(
+            "note",
+            "%s: %zu steps; each is one that gavel runs. No row was loaded, so its columns were not looked at; --dataset FILE does that",
+            args[0], p->n_steps);
     } else if (pipe_survey(p, &spec, &sum, &err)) {
         talk_say("note", "%s: %zu steps, %llu rows, %llu judgments; every column arrives", args[0], p->n_steps,
                  (unsigned long long)sum.rows_in, (unsigned long long)sum.judgments);
