@@ -52,15 +52,7 @@ typedef struct data_opts {
     const char *config, *split;
 } data_opts;
 #define CLI_OPTS_DATA(type, at)                                                                                                            \
-    {"config",                                                                                                                             \
-     0,                                                                                                                                    \
-     OPT_STRING,                                                                                                                           \
-     offsetof(type, at.config),                                                                                                            \
-     "NAME",                                                                                                                               \
-     NULL,                                                                                                                                 \
-     0,                                                                                                                                    \
-     0,                                                                                                                                    \
-     "Configuration of the data set (default: its default one)",                                                                           \
+    {"config", 0, OPT_STRING, offsetof(type, at.config), "NAME", NULL, 0, 0, "Configuration of the data set (default: its default one)",   \
      NULL},                                                                                                                                \
     {                                                                                                                                      \
         "split", 0, OPT_STRING, offsetof(type, at.split), "NAME[A:B]", NULL, 0, 0,                                                         \

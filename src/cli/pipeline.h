@@ -22,7 +22,7 @@ typedef struct pipeline_opts {
      "Pipeline"},                                                                                                                          \
     {                                                                                                                                      \
         "dataset", 0, OPT_LIST, offsetof(type, at.dataset), "[STEP=]DATA", NULL, 0, 0,                                                     \
-            "Rows instead of what a loading step would load: a file, a folder, or hf://datasets/ORG/NAME", NULL                           \
+            "Rows instead of what a loading step would load: a file, a folder, or hf://datasets/ORG/NAME", NULL                            \
     }
 
 /* The file with its parameters put in and checked; NULL, and the message said, on failure.  From here on signals are polite. */

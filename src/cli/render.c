@@ -250,7 +250,8 @@ const opt_command command_render = {
     .args = "[INPUT]",
     .summary = "Print the exact prompts of rows",
     .detail =
-        "Prints one JSON line a row of INPUT, which is what gavel judge reads: {\"row\",\"system\",\"user\",\"prompt\"}. Without --model the prompt has the style's own chat "
+        "Prints one JSON line a row of INPUT, which is what gavel judge reads: {\"row\",\"system\",\"user\",\"prompt\"}. Without --model "
+        "the prompt has the style's own chat "
         "layout. A line that cannot be read gives {\"row\",\"status\",\"message\"}.\n\n"
         "With --template it renders a chat template: each input line holds {\"messages\",\"add_generation_prompt\"} and the template's "
         "variables (bos_token, eos_token, date_string, ...), each output line {\"text\"} or {\"error\": [type, message]} as Python would "

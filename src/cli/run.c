@@ -155,8 +155,10 @@ const opt_command command_run = {
         "LoadDataFromHub, LoadDataFromDicts, LoadDataFromFileSystem, LoadDataFromDisk, PrometheusEval, KeepColumns, GroupColumns, "
         "CombineOutputs, ExpandColumns. What differs from distilabel on purpose is listed in docs/distilabel.md.\n\n"
         "The LLMs vLLM, TransformersLLM and LlamaCppLLM run in gavel's engine; their model is the file that --model or "
-        "--param STEP.llm.model=FILE names. OpenAILLM and ClientvLLM ask their server. PIPELINE is a file, an http or https address, or "
-        "hf://datasets/ORG/NAME[@REV]/FILE.\n\n"
+        "--param STEP.llm.model=FILE names. OpenAILLM and ClientvLLM ask their server. PIPELINE is a file, a URL (https://HOST/PATH, also "
+        "http), "
+        "or hf://datasets/ORG/NAME[@REV]/FILE; only the Hub's own host (HF_ENDPOINT) gets its token (HF_TOKEN), for private "
+        "repositories.\n\n"
         "Each judgment is at once in the journal OUT.run. The same command continues an interrupted run; changed rows, parameters "
         "or models "
         "are refused with the difference named.\n\n"
@@ -169,6 +171,8 @@ const opt_command command_run = {
     .example =
         "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --out verdicts.jsonl\n"
         "gavel run pipeline.yaml --model prometheus.gguf --param task.llm.generation_kwargs.max_new_tokens=1024 --out verdicts.jsonl\n"
+        "gavel run https://huggingface.co/datasets/ORG/NAME/raw/main/pipeline.yaml --model prometheus.gguf --out verdicts.jsonl\n"
+        "gavel run pipeline.yaml --model prometheus.gguf --dataset hf://datasets/ORG/NAME --split 'test[:10%]' --out verdicts.jsonl\n"
         "gavel run pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --dry-run\n"
         "gavel run pipeline.yaml --model prometheus.gguf --repo-id ORG/judged --private",
     .opts = options,

@@ -125,13 +125,13 @@ bool cli_open_dataset(const char *input, const data_opts *o, bool json, bool qui
     const bool chosen = o->config || o->split, url = strncmp(input, "hf://", 5) == 0;
     transfer_view view;
     *out = NULL;
-    if (chosen && strcmp(input, "-") == 0) return gv_fail(err, GV_USAGE, -1, "--config and --split choose from a data set, not from standard input");
+    if (chosen && strcmp(input, "-") == 0)
+        return gv_fail(err, GV_USAGE, -1, "--config and --split choose from a data set, not from standard input");
     if (!chosen && !dataset_is_source(input)) return true;
     hub *h = url ? hub_open(&(hub_options){.stop = &cli_signal}, err) : NULL;
     if (!h && url) return false;
     transfer_init(&view, json, quiet, true, "downloaded");
-    const dataset_spec spec = {
-        .path = input, .config = o->config, .split = o->split, .hub = h, .show = transfer_show, .show_ctx = &view};
+    const dataset_spec spec = {.path = input, .config = o->config, .split = o->split, .hub = h, .show = transfer_show, .show_ctx = &view};
     *out = dataset_open(&spec, err);
     talk_clear_bar();
     hub_close(h);

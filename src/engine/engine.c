@@ -19,8 +19,8 @@ struct engine {
     engine_options o;
     kv_pool *kv;
     forward *fwd;
-    bool *padding;      /* [n_vocab] ids never sampled */
-    int32_t *ends;      /* [n_ends] ids that end a turn */
+    bool *padding; /* [n_vocab] ids never sampled */
+    int32_t *ends; /* [n_ends] ids that end a turn */
     int n_ends;
     sampler **samplers; /* one a thread */
     seq *queue_head;    /* waiting, oldest first */

@@ -36,7 +36,7 @@ typedef struct lm_sampling {
     int64_t max_tokens;                         /* of the answer, the constrained ending included; > 0 */
     uint64_t seed;                              /* of the run; the generator is keyed by (seed, row, sample, attempt, position) */
     const sample_rules *rules;                  /* stops, biases; NULL = none.  Until the request is answered */
-    const char *more;                           /* servers: further members of the request's body, as JSON: "\"guided_regex\":\"...\""; or NULL */
+    const char *more; /* servers: further members of the request's body, as JSON: "\"guided_regex\":\"...\""; or NULL */
 } lm_sampling;
 
 /* Free text, then a forced ending: when the text contains `trigger`, or the model would stop without it, or max_tokens is near, the

@@ -15,10 +15,18 @@ typedef struct kwargs {
 } kwargs;
 
 /* Keywords of these objects that are honoured; llama.cpp's repeat_penalty is its name for repetition_penalty. */
-static const char *const vllm_extra[] = {"seed",    "min_tokens",     "logit_bias",
-                                         "min_p",   "top_k",          "repetition_penalty",
-                                         "stop",    "stop_token_ids", "include_stop_str_in_output",
-                                         "detokenize", "skip_special_tokens", "spaces_between_special_tokens",
+static const char *const vllm_extra[] = {"seed",
+                                         "min_tokens",
+                                         "logit_bias",
+                                         "min_p",
+                                         "top_k",
+                                         "repetition_penalty",
+                                         "stop",
+                                         "stop_token_ids",
+                                         "include_stop_str_in_output",
+                                         "detokenize",
+                                         "skip_special_tokens",
+                                         "spaces_between_special_tokens",
                                          NULL};
 static const char *const llamacpp_extra[] = {"seed", "top_k", "min_p", "repeat_penalty", "stop", "logit_bias", NULL};
 static const char *const openai_extra[] = {
@@ -52,8 +60,8 @@ static bool check_refused(const kwargs *k, bool extra, gv_err *err) {
         if (pipe_asks(o, refused[i].key)) return refuse(k, extra, refused[i].key, refused[i].why, err);
     const json_value *special = pipe_arg(o, "skip_special_tokens"), *format = pipe_arg(o, "response_format");
     if (special && json_kind_of(special) == JSON_BOOL && !json_bool(special))
-        return refuse(k, extra, "skip_special_tokens", "a verdict must be the answer's end, and the end-of-turn token would follow it; remove it",
-                      err);
+        return refuse(k, extra, "skip_special_tokens",
+                      "a verdict must be the answer's end, and the end-of-turn token would follow it; remove it", err);
     if (!format || sv_is(json_string(format), "text")) return true;
     const json_value *type = json_kind_of(format) == JSON_OBJECT ? json_get(format, "type") : NULL;
     if (type && sv_is(json_string(type), "text")) return true;
@@ -181,8 +189,8 @@ static bool read_biases(const kwargs *k, sample_rules *r, gv_err *err) {
         ok = *text >= '0' && *text <= '9' && !*end && id <= INT32_MAX && json_double(it.value, &bias) && bias >= -100 && bias <= 100;
         r->bias[r->n_biases++] = (sample_bias){(int32_t)id, (float)bias};
     }
-    return ok || gv_fail(err, GV_USAGE, -1, "step \"%s\": logit_bias must be an object of ids, each with a number from -100 to 100",
-                         k->s->name);
+    return ok ||
+           gv_fail(err, GV_USAGE, -1, "step \"%s\": logit_bias must be an object of ids, each with a number from -100 to 100", k->s->name);
 }
 
 static bool read_rules(const kwargs *k, arena *a, lm_sampling *out, gv_err *err) {
@@ -222,7 +230,8 @@ bool pipe_read_generation(const pipe_step *s, const json_value *llm, const pipe_
     if (c->kind == PIPE_VLLM) k.extra = "extra_sampling_params", known = vllm_extra;
     if (c->kind == PIPE_LLAMACPP) k.extra = "extra_generation_kwargs", known = llamacpp_extra;
     if (c->kind == PIPE_OPENAI) k.extra = "extra_body", known = openai_extra;
-    if (k.g && json_kind_of(k.g) != JSON_OBJECT) return gv_fail(err, GV_FORMAT, -1, "step \"%s\": llm.generation_kwargs is no object", s->name);
+    if (k.g && json_kind_of(k.g) != JSON_OBJECT)
+        return gv_fail(err, GV_FORMAT, -1, "step \"%s\": llm.generation_kwargs is no object", s->name);
     k.x = k.g && k.extra ? pipe_arg(k.g, k.extra) : NULL;
     if (k.x && json_kind_of(k.x) != JSON_OBJECT)
         return gv_fail(err, GV_FORMAT, -1, "step \"%s\": llm.generation_kwargs.%s is no object", s->name, k.extra);
@@ -272,8 +281,8 @@ bool pipe_read_structure(const pipe_step *s, const json_value *llm, judge_mode m
         schema && ((sv_is(f, "regex") && verdict_pattern(json_string(schema), mode)) || (sv_is(f, "choice") && is_choices(schema, mode)));
     if (*constrained) return true;
     return pipe_refuse(s, "this llm.structured_output",
-                  mode == JUDGE_ABSOLUTE
-                      ? "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [1-5]'} or remove it"
-                      : "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [AB]'} or remove it",
-                  err);
+                       mode == JUDGE_ABSOLUTE
+                           ? "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [1-5]'} or remove it"
+                           : "gavel constrains the verdict; give {format: regex, schema: '... \\[RESULT\\] [AB]'} or remove it",
+                       err);
 }

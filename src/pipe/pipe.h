@@ -52,7 +52,8 @@ typedef struct pipeline {
 /* path: a .yaml, .yml or .json file, here, at http(s)://... or at hf://datasets/ORG/NAME[@REV]/FILE.  params: "STEP.PARAMETER[.KEY...]=VALUE",
  * VALUE being JSON, or text if it is none; an object is merged into an object that is there.  NULL on failure: GV_USAGE for a parameter that
  * does not exist (with the nearest name), GV_FORMAT, GV_IO, GV_LIMIT, GV_UNSUPPORTED, and GV_INTERRUPTED once *stop is set (stop may be NULL). */
-pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, const volatile sig_atomic_t *stop, gv_err *err) GV_MUST_USE;
+pipeline *pipe_load(const char *path, const char *const *params, size_t n_params, const volatile sig_atomic_t *stop,
+                    gv_err *err) GV_MUST_USE;
 /* The same from the bytes of a file called path (for its suffix and for messages). */
 pipeline *pipe_parse(sv bytes, const char *path, const char *const *params, size_t n_params, gv_err *err) GV_MUST_USE;
 void pipe_free(pipeline *p);
@@ -66,10 +67,10 @@ bool pipe_check(const pipeline *p, bool has_dataset, gv_err *err) GV_MUST_USE;
 typedef struct pipe_llm {
     pipe_llm_kind kind;
     const char *class_name;
-    const char *model;         /* Hub id or path; "" if the server is to be asked */
-    const char *base_url;      /* servers */
-    const char *chat_template; /* NULL: the model's own */
-    const char *revision;      /* of model in the Hub; "": main */
+    const char *model;                          /* Hub id or path; "" if the server is to be asked */
+    const char *base_url;                       /* servers */
+    const char *chat_template;                  /* NULL: the model's own */
+    const char *revision;                       /* of model in the Hub; "": main */
     const char *tokenizer, *tokenizer_revision; /* whose layout ClientvLLM takes; "" */
     lm_sampling sampling;
 } pipe_llm;

@@ -158,7 +158,9 @@ static bool run_step(pipe_runner *r, size_t i, size_t *judges, gv_err *err) {
     }
     if (pipe_is_source(s->kind)) { /* its rows are there; only their columns get other names */
         const pipe_row hidden = {0};
-        for (size_t k = 0; k < r->tables[i].n; k++) pipe_table_add(&out, pipe_row_map_out(s, &r->tables[i].v[k], &hidden, &r->a));
+        const bool renamed = json_size(pipe_arg_map(s, "output_mappings")) > 0;
+        for (size_t k = 0; k < r->tables[i].n; k++)
+            pipe_table_add(&out, renamed ? pipe_row_map_out(s, &r->tables[i].v[k], &hidden, &r->a) : r->tables[i].v[k]);
     } else {
         const size_t n_in = s->n_before ? s->n_before : 1;
         if (!s->n_before) {

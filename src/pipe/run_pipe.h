@@ -14,7 +14,7 @@ typedef struct pipe_run_spec {
     const char *const *datasets; /* "DATA" or "STEP=DATA" (a file, a folder, hf://...): rows instead of what a loading step would load */
     size_t n_datasets;
     const char *config, *split; /* of each of these; NULL: the default, and the only one */
-    const char *const *models; /* "FILE" or "STEP=FILE": the model instead of the pipeline's */
+    const char *const *models;  /* "FILE" or "STEP=FILE": the model instead of the pipeline's */
     size_t n_models;
     /* A model's name to the path of a file here (ORG/NAME of the Hub is fetched); the path is to be freed. */
     bool (*model_path)(void *ctx, const char *model, char **path, gv_err *err);

@@ -8,10 +8,11 @@
 
 #include <stdlib.h>
 
-static bool names_have(const pipe_names *v, sv name) {
-    for (size_t i = 0; i < v->n; i++)
-        if (sv_eq(v->v[i], name)) return true;
-    return false;
+/* Place of a name, v->n if it is not there. */
+static size_t place_of(const pipe_names *v, sv name) {
+    size_t i = 0;
+    while (i < v->n && !sv_eq(v->v[i], name)) i++;
+    return i;
 }
 
 static sv copied(arena *a, sv s) {
@@ -21,7 +22,7 @@ static sv copied(arena *a, sv s) {
 /* Columns in order of first appearance. */
 static void take_columns(pipe_runner *r, const row *at, pipe_names *columns) {
     for (size_t i = 0; i < at->n_columns; i++) {
-        if (names_have(columns, at->columns[i].name)) continue;
+        if (place_of(columns, at->columns[i].name) < columns->n) continue;
         sv *more = arena_alloc(&r->a, (columns->n + 1) * sizeof *more);
         if (columns->n) memcpy(more, columns->v, columns->n * sizeof *more);
         more[columns->n] = copied(&r->a, at->columns[i].name);
@@ -32,20 +33,28 @@ static void take_columns(pipe_runner *r, const row *at, pipe_names *columns) {
 
 static void fill(pipe_runner *r, const pipe_names *columns, pipe_table *t, char digest[65]) {
     sha256 h;
+    arena scratch;
     sha256_init(&h);
+    arena_init(&scratch);
     for (size_t i = 0; i < t->n; i++) {
         pipe_row whole = {0};
+        pipe_row_reserve(&whole, columns->n, &scratch);
         for (size_t c = 0; c < columns->n; c++) {
             const rows_cell *cell = pipe_row_get(&t->v[i], columns->v[c]);
             const sv raw = cell ? cell->raw : SV("null");
             const uint64_t n[2] = {columns->v[c].n, raw.n};
-            pipe_row_set(&whole, columns->v[c], raw, &r->a);
+            pipe_row_set(&whole, columns->v[c], raw, &scratch);
             sha256_add(&h, n, sizeof n);
             sha256_add(&h, columns->v[c].p, columns->v[c].n);
             sha256_add(&h, raw.p, raw.n);
         }
-        t->v[i] = whole;
+        if (t->v[i].n == columns->n) /* it has all: their order may differ */
+            memcpy(t->v[i].cells, whole.cells, whole.n * sizeof *whole.cells);
+        else
+            t->v[i] = pipe_row_copy(&whole, &r->a);
+        arena_reset(&scratch);
     }
+    arena_fini(&scratch);
     sha256_hex(&h, digest);
 }
 
@@ -58,8 +67,9 @@ static bool read_rows(pipe_runner *r, rows_reader *reader, uint64_t limit, pipe_
         if (at.bad) return gv_fail(err, GV_FORMAT, at.line, SV_FMT, SV_ARG(at.message));
         pipe_row got = {0};
         take_columns(r, &at, columns);
+        pipe_row_reserve(&got, at.n_columns, &r->a);
         for (size_t i = 0; i < at.n_columns; i++)
-            pipe_row_set(&got, copied(&r->a, at.columns[i].name), copied(&r->a, at.columns[i].raw), &r->a);
+            pipe_row_set(&got, columns->v[place_of(columns, at.columns[i].name)], copied(&r->a, at.columns[i].raw), &r->a);
         pipe_table_add(t, got);
     }
     return true;

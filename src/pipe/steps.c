@@ -10,6 +10,7 @@ static const char metadata[] = "distilabel_metadata";
 static pipe_row keep(const pipe_step *s, const pipe_row *r, arena *a) {
     const json_value *columns = pipe_arg(s->json, "columns");
     pipe_row out = {0};
+    pipe_row_reserve(&out, json_size(columns), a);
     for (json_iter it = json_each(columns); json_next(&it);) {
         const rows_cell *c = pipe_row_get(r, json_string(it.value));
         pipe_row_set(&out, json_string(it.value), c ? c->raw : SV("null"), a);

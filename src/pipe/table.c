@@ -23,23 +23,27 @@ const rows_cell *pipe_row_get(const pipe_row *r, sv name) {
     return NULL;
 }
 
+void pipe_row_reserve(pipe_row *r, size_t n, arena *a) {
+    if (n <= r->cap) return;
+    rows_cell *more = arena_alloc(a, n * sizeof *more);
+    if (r->n) memcpy(more, r->cells, r->n * sizeof *more);
+    r->cells = more;
+    r->cap = n;
+}
+
 void pipe_row_set(pipe_row *r, sv name, sv raw, arena *a) {
     for (size_t i = 0; i < r->n; i++) {
         if (!sv_eq(r->cells[i].name, name)) continue;
         r->cells[i].raw = raw;
         return;
     }
-    if (r->n == r->cap) {
-        r->cap = r->cap ? 2 * r->cap : 8;
-        rows_cell *more = arena_alloc(a, r->cap * sizeof *more);
-        if (r->n) memcpy(more, r->cells, r->n * sizeof *more);
-        r->cells = more;
-    }
+    if (r->n == r->cap) pipe_row_reserve(r, r->cap ? 2 * r->cap : 8, a);
     r->cells[r->n++] = (rows_cell){.name = name, .raw = raw};
 }
 
 pipe_row pipe_row_copy(const pipe_row *r, arena *a) {
     pipe_row out = {0};
+    pipe_row_reserve(&out, r->n, a);
     for (size_t i = 0; i < r->n; i++) pipe_row_set(&out, r->cells[i].name, r->cells[i].raw, a);
     return out;
 }
@@ -71,6 +75,7 @@ pipe_row pipe_row_map_in(const pipe_step *s, const pipe_row *r, arena *a, pipe_r
 
 pipe_row pipe_row_map_out(const pipe_step *s, const pipe_row *r, const pipe_row *hidden, arena *a) {
     pipe_row out = {0};
+    pipe_row_reserve(&out, r->n + hidden->n, a);
     for (size_t i = 0; i < r->n; i++) {
         sv name = r->cells[i].name, to = pipe_mapped(s, "output_mappings", name);
         if (sv_eq(to, name)) to = pipe_mapped(s, "input_mappings", name);

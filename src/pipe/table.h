@@ -18,6 +18,8 @@ typedef struct pipe_table {
 void pipe_table_add(pipe_table *t, pipe_row added); /* aborts when memory is out */
 void pipe_table_fini(pipe_table *t);
 
+/* Makes room for so many cells in all, and no more. */
+void pipe_row_reserve(pipe_row *r, size_t n, arena *a);
 /* Sets a cell: one that is there keeps its place, a new one goes to the end, as in a Python dict. */
 void pipe_row_set(pipe_row *r, sv name, sv raw, arena *a);
 const rows_cell *pipe_row_get(const pipe_row *r, sv name);

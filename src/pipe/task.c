@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What is kept of a judgment for the output; strings live in the run's arena. */
+/* What is kept of a judgment for the output: JSON texts in the run's arena, empty for none. */
 typedef struct answer {
-    bool has_raw, has_feedback;
     sv raw, feedback;
+    bool asked; /* the model was */
     int verdict;
     int64_t prompt_tokens, output_tokens;
 } answer;
@@ -27,9 +27,10 @@ typedef struct task {
     size_t number;
     pipe_judge j;
     answer *answers; /* [in->n * n_generations] */
-    sv *inputs;      /* [in->n] raw_input as JSON; empty if the row has no prompt */
     char (*hashes)[65];
+    bool metadata; /* a step behind this one, or the output, has distilabel_metadata */
     const char *model_name;
+    sv model_json;
     card_judge *card;
     bool begun;
     size_t in_flight;
@@ -45,19 +46,24 @@ static sv dup_buf(buf *b, arena *a) {
     return out;
 }
 
+static sv quoted(arena *a, sv text) {
+    buf out = {0};
+    json_put_string(&out, text);
+    return dup_buf(&out, a);
+}
+
 /* ---- records ---- */
 
 static void keep_answer(task *t, const judgment *g) {
     answer *w = &t->answers[g->row * t->j.n_generations + g->sample];
     arena *a = &t->r->a;
     pipe_summary *sum = t->r->sum;
-    *w = (answer){.has_raw = g->has_raw,
-                  .has_feedback = g->has_feedback,
+    *w = (answer){.asked = g->has_raw || g->prompt_tokens,
                   .verdict = g->verdict,
                   .prompt_tokens = g->prompt_tokens,
                   .output_tokens = g->output_tokens};
-    if (g->has_raw) w->raw = copied(a, g->raw);
-    if (g->has_feedback) w->feedback = copied(a, g->feedback);
+    if (g->has_raw && t->metadata && t->j.raw_output) w->raw = quoted(a, g->raw);
+    if (g->has_feedback) w->feedback = quoted(a, g->feedback);
     card_judge_count(t->card, g->status, g->verdict);
     sum->judgments++;
     sum->by_status[g->status]++;
@@ -240,31 +246,36 @@ static bool from_journal(task *t, size_t i, uint32_t sample, bool *done, uint32_
     return ok;
 }
 
-static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
+/* A row's prompt, its texts in a; 0 messages, and why, if its values make none. */
+static size_t make_messages(const task *t, size_t i, arena *a, lm_message messages[2], char hash[65], gv_err *why) {
     pipe_row hidden;
     const pipe_row at = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
     lookup_ctx ctx = {.at = &at};
-    gv_err why = GV_ERR_INIT;
     prompt_values v = {0};
     prompt_text text = {0};
-    lm_message messages[2];
     size_t n = 0;
-    bool ok = true;
-    const bool good = prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, &why);
-    if (good) {
+    if (prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, why)) {
         v.rubric = rubric_insert(&t->j.rubric, STYLE_DISTILABEL, t->j.prompt.mode);
         prompt_build(&t->j.prompt, &v, a, &text);
         n = prompt_messages(&text, messages);
-        memcpy(t->hashes[i], text.hash, sizeof text.hash);
-        if (t->j.raw_input) t->inputs[i] = raw_input(messages, n, &t->r->a);
+        memcpy(hash, text.hash, sizeof text.hash);
     }
+    for (size_t k = 0; k < ctx.n; k++) json_free(ctx.docs[k]);
+    return n;
+}
+
+static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
+    gv_err why = GV_ERR_INIT;
+    lm_message messages[2];
+    const size_t n = make_messages(t, i, a, messages, t->hashes[i], &why);
+    bool ok = true;
     for (uint32_t g = 0; ok && g < t->j.n_generations; g++) {
         bool done;
         uint32_t attempt;
         char id[24];
         ok = !pipe_stopped(t->r, err) && from_journal(t, i, g, &done, &attempt, err);
         if (!ok || done) continue;
-        if (good) {
+        if (n) {
             ok = submit(t, i, g, attempt, messages, n, err);
             continue;
         }
@@ -274,7 +285,6 @@ static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
         run_log_put(t->r->log, RUN_LOG_WARNING, "step '%s', row %zu: %s", t->s->name, i, why.msg);
         ok = record(t, &bad, err);
     }
-    for (size_t k = 0; k < ctx.n; k++) json_free(ctx.docs[k]);
     return ok;
 }
 
@@ -289,82 +299,83 @@ static void put_result(const task *t, const answer *w, buf *out) {
         buf_printf(out, "\"%c\"", w->verdict);
 }
 
-static void put_feedback(const answer *w, buf *out) {
-    if (w->has_feedback)
-        json_put_string(out, w->feedback);
-    else
-        buf_add_str(out, "null");
+static sv or_null(sv json) {
+    return json.n ? json : SV("null");
 }
 
 static void put_key(buf *out, const char *key, const char *step) {
     buf_printf(out, "%s\"%s_%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key, step);
 }
 
-/* Members in Arrow's order, sorted by name. */
-static void put_metadata(const task *t, size_t i, const answer *w, buf *out) {
+/* Members in Arrow's order, sorted by name.  input: the prompt as JSON, empty if there was none. */
+static void put_metadata(const task *t, sv input, const answer *w, buf *out) {
     buf_add_char(out, '{');
     if (t->j.raw_input) {
         put_key(out, "raw_input", t->s->name);
-        buf_add_sv(out, t->inputs[i].n ? t->inputs[i] : SV("null"));
+        buf_add_sv(out, or_null(input));
     }
     if (t->j.raw_output) {
         put_key(out, "raw_output", t->s->name);
-        if (w->has_raw)
-            json_put_string(out, w->raw);
-        else
-            buf_add_str(out, "null");
+        buf_add_sv(out, or_null(w->raw));
     }
     put_key(out, "statistics", t->s->name);
-    if (w->prompt_tokens || w->has_raw)
+    if (w->asked)
         buf_printf(out, "{\"input_tokens\":%" PRId64 ",\"output_tokens\":%" PRId64 "}", w->prompt_tokens, w->output_tokens);
     else
         buf_add_str(out, "null");
     buf_add_char(out, '}');
 }
 
-/* One row for the answers [from, from + n) of row i; lists of them if the step groups. */
-static void put_row(const task *t, size_t i, size_t from, size_t n, pipe_table *out) {
+/* One row for the answers [from, from + n) of row i; lists of them if the step groups.  Prompts are made again rather than kept. */
+static void put_row(const task *t, size_t i, size_t from, size_t n, arena *scratch, pipe_table *out) {
     arena *a = &t->r->a;
     pipe_row hidden;
-    pipe_row made = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
-    buf feedback = {0}, result = {0}, metadata = {0}, name = {0};
+    pipe_row made = pipe_row_map_in(t->s, &t->in->v[i], scratch, &hidden);
+    buf feedback = {0}, result = {0}, metadata = {0};
+    sv input = {0};
     bool asked = false;
+    if (t->metadata && t->j.raw_input) {
+        lm_message messages[2];
+        char hash[65];
+        gv_err known = GV_ERR_INIT;
+        const size_t m = make_messages(t, i, scratch, messages, hash, &known);
+        if (m) input = raw_input(messages, m, scratch);
+    }
     for (size_t k = 0; k < n; k++) {
         const answer *w = &t->answers[from + k];
         const char *before = !t->j.group ? "" : k ? "," : "[";
         buf one = {0};
         buf_add_str(&feedback, before);
-        put_feedback(w, &feedback);
+        buf_add_sv(&feedback, or_null(w->feedback));
         buf_add_str(&result, before);
         put_result(t, w, &result);
         buf_add_str(&metadata, before);
-        put_metadata(t, i, w, &one);
+        if (t->metadata) put_metadata(t, input, w, &one);
         buf_add_sv(&metadata, buf_view(&one));
         buf_fini(&one);
-        asked = asked || w->has_raw || w->prompt_tokens;
+        asked = asked || w->asked;
     }
     buf *const lists[] = {&feedback, &result, &metadata};
     for (size_t k = 0; t->j.group && k < 3; k++) buf_add_char(lists[k], ']');
-    if (asked)
-        json_put_string(&name, sv_of(t->model_name));
-    else
-        buf_add_str(&name, "null");
-    pipe_row_set(&made, SV("feedback"), dup_buf(&feedback, a), a);
-    pipe_row_set(&made, SV("result"), dup_buf(&result, a), a);
-    pipe_row_set(&made, SV("distilabel_metadata"), dup_buf(&metadata, a), a);
-    pipe_row_set(&made, SV("model_name"), dup_buf(&name, a), a);
+    pipe_row_set(&made, SV("feedback"), t->j.group ? copied(a, buf_view(&feedback)) : or_null(t->answers[from].feedback), scratch);
+    pipe_row_set(&made, SV("result"), copied(a, buf_view(&result)), scratch);
+    if (t->metadata) pipe_row_set(&made, SV("distilabel_metadata"), copied(a, buf_view(&metadata)), scratch);
+    pipe_row_set(&made, SV("model_name"), asked ? t->model_json : SV("null"), scratch);
     pipe_table_add(out, pipe_row_map_out(t->s, &made, &hidden, a));
+    buf_fini(&feedback);
+    buf_fini(&result);
+    buf_fini(&metadata);
 }
 
 static void put_rows(const task *t, pipe_table *out) {
     const size_t n = t->j.n_generations;
+    arena scratch;
+    arena_init(&scratch);
     for (size_t i = 0; i < t->in->n; i++) {
-        if (t->j.group) {
-            put_row(t, i, i * n, n, out);
-            continue;
-        }
-        for (size_t g = 0; g < n; g++) put_row(t, i, i * n + g, 1, out);
+        for (size_t g = 0; g < (t->j.group ? 1 : n); g++) put_row(t, i, i * n + g, t->j.group ? n : 1, &scratch, out);
+        arena_reset(&scratch);
     }
+    arena_fini(&scratch);
 }
 
 /* ---- the step ---- */
@@ -381,8 +392,11 @@ static bool prepare(task *t, gv_err *err) {
         return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s cannot constrain the verdict; remove llm.structured_output", t->s->name,
                        caps->model_name);
     t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
+    t->model_json = quoted(&r->a, sv_of(caps->model_name));
+    t->metadata = t->s->n_after == 0;
+    for (size_t k = 0; k < t->s->n_after; k++)
+        t->metadata = t->metadata || r->p->steps[t->s->after[k]].kind != PIPE_KEEP; /* which drops it */
     t->answers = gv_try_calloc(n ? n : 1, sizeof *t->answers, "answers of a judging step", err);
-    t->inputs = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->inputs, "prompts of a judging step", err);
     t->hashes = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->hashes, "hashes of a judging step", err);
     t->card = &r->judges[t->number];
     *t->card = (card_judge){.step = sv_of(t->s->name),
@@ -395,7 +409,7 @@ static bool prepare(task *t, gv_err *err) {
     r->sum->last.rows = t->in->n;
     r->sum->last.per_row = t->j.n_generations;
     r->sum->last.all += n;
-    return t->answers && t->inputs && t->hashes && (!r->j || compare_model(t, err));
+    return t->answers && t->hashes && (!r->j || compare_model(t, err));
 }
 
 bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pipe_table *in, pipe_table *out, gv_err *err) {
@@ -429,7 +443,6 @@ bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pi
         r->model = NULL;
     }
     free(t.answers);
-    free(t.inputs);
     free(t.hashes);
     arena_fini(&scratch);
     return ok;

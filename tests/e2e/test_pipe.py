@@ -388,6 +388,22 @@ def a_dry_run_judges_one_row_and_a_plan_tells_the_cost_and_neither_writes(_):
 
 
 @mock
+def a_row_takes_three_times_its_size_in_memory(_):
+    if support.sanitized():
+        raise support.Skip("sanitizers take memory of their own")
+    n = 20000
+    write("in.jsonl", [{"prompt": "what is %d? " % i + "a" * 450, "completion": "it is %d " % i + "b" * 450, "m": i} for i in range(n)])
+    peak = []
+    for args in (["--limit", "1"], []):
+        p = start("run", EXAMPLE, "--dataset", "in.jsonl", "--model", "mock", "--out", "o%d.jsonl" % len(peak), "-q", *args, stdout=None, stderr=None)
+        _, status, use = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+        assert p.returncode == 0
+        peak.append(use.ru_maxrss * 1024)
+    assert (peak[1] - peak[0]) / n < 4000, peak  # 2.9 KB measured; it was 11.8 KB when rows were copied from step to step
+
+
+@mock
 def rows_of_a_pipeline_without_a_loading_step_come_from_the_dataset(_):
     text = read(EXAMPLE).decode()
     cut = text[text.index("  - step:\n      name: load_dataset"):text.index("  - step:\n      name: task")]
@@ -445,6 +461,7 @@ support.main([
     failed_rows_are_judged_again_on_request_only,
     several_leaves_need_a_folder_and_joins_need_equal_rows,
     a_dry_run_judges_one_row_and_a_plan_tells_the_cost_and_neither_writes,
+    a_row_takes_three_times_its_size_in_memory,
     rows_of_a_pipeline_without_a_loading_step_come_from_the_dataset,
     the_example_runs_on_a_real_model,
 ])

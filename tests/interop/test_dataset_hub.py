@@ -112,6 +112,35 @@ class Test:
         some = self.judge("hf://datasets/org/set:default/train", "--shard", "1/20")
         assert [r["meta"]["n"] for r in some] == [1, 21, 41]
 
+    def configuration_and_split_stand_beside_the_name(self):
+        name = "hf://datasets/org/set"
+        assert [r["meta"]["n"] for r in self.judge(name, "--config", "default", "--split", "train[40%:45%]")] == [24, 25, 26]
+        assert [r["meta"]["n"] for r in self.judge(name, "--split", "train[-2:]")] == [58, 59]
+        assert len(self.judge(name + ":small", "--split", "train[:2]")) == 2 and len(self.judge(name, "--config", "small")) == 3
+        assert [r["meta"]["n"] for r in self.judge(name, "--split", "train[:1]+train[-1:]")] == [0, 59]
+        for args, message in (([name, "--split", "dev"], 'no split "dev"; there are "train", "test"'),
+                              ([name, "--config", "fr"], 'no configuration "fr"; there are "default", "csv", "small"'),
+                              ([name, "--split", "train["], 'split "train[" is not NAME, NAME[FROM:TO] or NAME[FROM%:TO%]'),
+                              ([name + ":default/train", "--split", "test"], 'the split is given twice, the other is "test"'),
+                              ([name + ":small", "--config", "csv"], 'the configuration is given twice, the other is "csv"'),
+                              (["-", "--split", "train"], "--config and --split choose from a data set, not from standard input")):
+            err = self.judge(args[0], *args[1:], want=2)
+            assert message in err, (message, err)
+        # the commands that read rows beside judge
+        done = hs.gavel(self.home, self.sim.url, "render", name, "--split", "train[40%:45%]", "--rubric", "helpfulness", want=0)
+        assert [json.loads(x)["row"] for x in done.out.splitlines()] == [0, 1, 2], done.out
+        run = ["run", "hf://datasets/org/set/pipeline.yaml", "--model", "mock", "--dataset", name, "--param", "task.rubric=helpfulness",
+               "--param", 'load_dataset.output_mappings=null']
+        out = os.path.join(self.folder, "beside.jsonl")
+        hs.gavel(self.home, self.sim.url, *run, "--split", "train[40%:45%]", "--out", out, want=0)
+        assert [r["instruction"] for r in support.table(out)] == [r["instruction"] for r in rows()[24:27]]
+        plan = hs.gavel(self.home, self.sim.url, "plan", *run[1:], "--split", "train[:7]", want=0).out
+        assert "rows loaded\t7\n" in plan, plan
+        err = hs.gavel(self.home, self.sim.url, *run, "--split", "dev", "--out", out, "--fresh", want=2).err
+        assert 'step "load_dataset": hf://datasets/org/set: no split "dev"; there are "train", "test"' in err or 'no split "dev"; there are' in err, err
+        err = hs.gavel(self.home, self.sim.url, *run[:4], "--split", "train", "--out", out, want=2).err
+        assert "--config and --split choose rows of --dataset; those of a loading step are set by --param STEP.split=NAME" in err, err
+
     def the_cache_serves_without_a_network(self):
         online = self.judge("hf://datasets/org/set:default/train[:7]")
         offline = self.judge("hf://datasets/org/set:default/train[:7]", HF_HUB_OFFLINE="1", endpoint="http://127.0.0.1:9")
@@ -170,7 +199,7 @@ class Test:
 def main():
     with tempfile.TemporaryDirectory() as folder, hs.hub(os.path.join(folder, "root"), files()) as sim:
         test = Test(sim, folder)
-        for name in ["rows_are_those_of_the_files", "slices_configurations_and_csv", "the_cache_serves_without_a_network", "revisions_are_commits",
+        for name in ["rows_are_those_of_the_files", "slices_configurations_and_csv", "configuration_and_split_stand_beside_the_name", "the_cache_serves_without_a_network", "revisions_are_commits",
                      "what_cannot_be_read_says_so", "cards_name_no_file_outside", "pipelines_come_from_the_hub_and_load_its_rows", "folders_are_read_like_repositories", "gated_sets_say_what_to_do"]:
             begin = time.monotonic()
             getattr(test, name)()
