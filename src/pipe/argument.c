@@ -127,6 +127,12 @@ static bool is_secret_name(sv name) {
     return false;
 }
 
+static bool has_secret_name(const json_value *v) {
+    for (json_iter it = json_each(v); json_next(&it);)
+        if ((json_kind_of(v) == JSON_OBJECT && is_secret_name(it.key)) || has_secret_name(it.value)) return true;
+    return false;
+}
+
 /* The parser has bounded the depth. */
 static void put_free(const json_value *v, buf *out) {
     const bool object = json_kind_of(v) == JSON_OBJECT;
@@ -165,21 +171,22 @@ static void put_blanked(const json_value *v, buf *out) {
     buf_add_char(out, '}');
 }
 
-/* True and False, which --param takes as texts, are bools: but for stop no keyword is a text. */
+/* True and False, which --param takes as texts, are bools: but for stop no keyword is a text.  A keyword that is or holds a secret is kept without its
+ * value, for pipe_check_args: it would be sent and not be ignored. */
 static void put_kwargs(const json_value *v, buf *out) {
     bool first = true;
     buf_add_char(out, '{');
-    for (json_iter it = json_each(v); json_next(&it);) {
-        if (is_secret_name(it.key)) continue;
+    for (json_iter it = json_each(v); json_next(&it); first = false) {
         const sv text = json_kind_of(it.value) == JSON_STRING && !sv_is(it.key, "stop") ? json_string(it.value) : (sv){"", 0};
         if (!first) buf_add_char(out, ',');
-        first = false;
         json_put_string(out, it.key);
         buf_add_char(out, ':');
-        if (sv_is(text, "True") || sv_is(text, "False"))
+        if (is_secret_name(it.key) || has_secret_name(it.value))
+            json_put_string(out, SV(NOT_SHOWN));
+        else if (sv_is(text, "True") || sv_is(text, "False"))
             buf_add_str(out, sv_is(text, "True") ? "true" : "false");
         else
-            put_free(it.value, out);
+            json_put_value(out, it.value);
     }
     buf_add_char(out, '}');
 }
@@ -282,6 +289,17 @@ void pipe_put_typed(const json_value *root, buf *out) {
 
 /* ---- checking ---- */
 
+static bool check_kwargs(const pipe_step *s, const json_value *kwargs, gv_err *err) {
+    for (json_iter it = json_each(kwargs); json_next(&it);)
+        if (sv_is(json_string(it.value), NOT_SHOWN))
+            return gv_fail(
+                err, GV_UNSUPPORTED, -1,
+                "step \"%s\": llm.generation_kwargs.%s has a member with the name of a secret, which would be written with the pipeline; "
+                "give a key as llm.api_key",
+                s->name, str_show(it.key).text);
+    return true;
+}
+
 static bool check_members(const pipe_step *s, const json_value *object, const pipe_param *params, const char *prefix, gv_err *err) {
     for (; params->name; params++) {
         const json_value *v = pipe_arg(object, params->name);
@@ -294,6 +312,8 @@ static bool check_members(const pipe_step *s, const json_value *object, const pi
             json_put_value(&text, v);
             gv_fail(err, GV_FORMAT, -1, "step \"%s\": %s%s is %s, expected %s", s->name, prefix, params->name,
                     str_show(buf_view(&text)).text, expected(params, want));
+        } else if (v && params->type == ARG_KWARGS) {
+            ok = check_kwargs(s, v, err);
         } else if (members) {
             buf_printf(&path, "%s.", params->name);
             ok = check_members(s, v, members, path.p, err);

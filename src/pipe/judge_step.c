@@ -64,9 +64,8 @@ static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *
         return false;
     l->sampling.seed = (uint64_t)seed;
     if (!check_refused(s, llm, l, err)) return false;
-    if (!*l->model && c->kind != PIPE_CLIENT_VLLM)
-        return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model; give it with --param %s.llm.%s=...", s->name, s->name,
-                       c->kind == PIPE_LLAMACPP ? "model_path" : "model");
+    if (!*l->model && c->kind != PIPE_CLIENT_VLLM && c->kind != PIPE_LLAMACPP) /* its model_path is in no file of distilabel's */
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model; give it with --param %s.llm.model=...", s->name, s->name);
     if (!pipe_read_generation(s, llm, c, a, &l->sampling, err) || !pipe_read_structure(s, llm, mode, &out->constrained, err)) return false;
     if (out->constrained && l->sampling.rules && l->sampling.rules->n_stops)
         return pipe_refuse(s, "llm.generation_kwargs.stop beside llm.structured_output", "the verdict ends the answer; remove stop", err);

@@ -66,6 +66,8 @@ def secrets_that_would_be_ignored_are_refused_without_being_shown(_):
     cases = [({"default_headers": {"Authorization": "Bearer sk-999"}}, 'step "task": llm.default_headers is not supported: the only header is Authorization'),
              ({"default_headers": "sk-999"}, 'step "task": llm.default_headers is "(not shown)", expected an object'),
              ({"api_key": ["sk-999"]}, 'step "task": llm.api_key is "(not shown)", expected text'),
+             ({"generation_kwargs": {"extra_body": {"a": [{"api-key": "sk-999"}]}}}, "llm.generation_kwargs.extra_body has a member with the name of a secret"),
+             ({"generation_kwargs": {"token": "sk-999"}}, "llm.generation_kwargs.token has a member with the name of a secret"),
              ({"base_url": "http://me:sk-999@host/v1"}, "a password in llm.base_url is not supported: it would be written with the pipeline")]
     for llm, message in cases:
         done = validate(pipeline("OpenAILLM", **llm))
@@ -206,12 +208,29 @@ def arguments_that_would_change_rows_are_refused(_):
     refused(validate(pipeline("TransformersLLM", tokenizer="other/tokenizer")), 1, "llm.tokenizer is not supported")
     run("validate", pipeline(tokenizer="m"), want=0)
     run("validate", pipeline("ClientvLLM", tokenizer="other/tokenizer"), want=0)
-    refused(validate(pipeline("LlamaCppLLM", model_path=None)), 2, 'step "task": llm has no model; give it with --param task.llm.model_path=...')
+    refused(validate(pipeline(model=None)), 2, 'step "task": llm has no model; give it with --param task.llm.model=...')
     kwargs = {"type_info": {"name": "sample_n_steps", "kwargs": {"n": 1}}}
     refused(validate(pipeline(routing=[{"step": "nope", **kwargs}])), 1,
             'pipeline.routing_batch_functions: "sample_n_steps" routes the rows of "nope", which is no step')
     refused(validate(pipeline(routing=[{"step": "load", "type_info": {"name": "f"}}])), 1,
             'step "load": the routing batch function "f" sends each batch to some of the steps behind it; gavel sends every row to all')
+
+
+@mock
+def a_model_path_that_distilabel_does_not_save_comes_from_the_option(_):
+    write("in.jsonl", support.rows(1))
+    args = ["run", pipeline("LlamaCppLLM", model_path=None), "--dataset", "in.jsonl", "--out", "o.jsonl"]
+    refused(run(*args), 2, 'step "task": llm has no model; give it with --model FILE')
+    run(*args, "--model", "mock", want=0)
+
+
+def a_revision_that_the_file_pins_is_the_one_that_judges(_):
+    write("in.jsonl", support.rows(1))
+    os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=os.path.abspath("hf"))
+    for name in ("vLLM", "TransformersLLM"):
+        file = pipeline(name, model="org/name", revision=1234567)
+        refused(run("run", file, "--dataset", "in.jsonl", "--dry-run"), 1, 'step "task": ', "does not know revision 1234567 of model org/name")
+    del os.environ["HF_HUB_OFFLINE"], os.environ["HF_HOME"]
 
 
 def a_plan_of_no_sample_needs_no_model(_):
@@ -230,5 +249,7 @@ support.main([
     values_are_read_as_python_and_numbers_are_texts_where_texts_are_wanted,
     every_argument_of_every_class_is_documented_and_typed,
     arguments_that_would_change_rows_are_refused,
+    a_model_path_that_distilabel_does_not_save_comes_from_the_option,
+    a_revision_that_the_file_pins_is_the_one_that_judges,
     a_plan_of_no_sample_needs_no_model,
 ])
