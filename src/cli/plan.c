@@ -20,7 +20,8 @@ static const opt_def options[] = {
     CLI_OPTS_DATA(plan_opts, data),
     {"model", 'm', OPT_LIST, AT(models), "[STEP=]MODEL", NULL, 0, 0,
      "Model file instead of the one that the pipeline names, for one step or for all", "Model"},
-    {"sample", 0, OPT_INT, AT(sample), "N", NULL, 1, 100000, "Rows to judge for the estimate (default: 8)", "Estimate"},
+    {"sample", 0, OPT_INT, AT(sample), "N", NULL, 0, 100000,
+     "Rows to judge for the estimate; 0: count rows and judgments without a model (default: 8)", "Estimate"},
     CLI_OPTS_ENGINE(plan_opts, model),
     CLI_OPT_WEIGHTS_CACHE(plan_opts, model),
     CLI_OPT_MAX_BATCH(plan_opts, model),
@@ -42,11 +43,12 @@ static void put_time(double seconds, buf *out) {
 
 /* Extrapolates each judging step: its time and tokens a judgment, times how many there will be. */
 static void put_estimate(const pipe_summary *all, const pipe_summary *few, buf *out) {
-    const double factor = few->judgments ? (double)all->judgments / (double)few->judgments : 0;
+    const double factor = few->judgments ? (double)all->judgments / (double)few->judgments : 0; /* 0: only counted */
     double seconds = 0;
     struct rusage use;
     buf_printf(out, "rows loaded\t%llu\nrows written\t%llu\njudgments\t%llu\n", (unsigned long long)all->rows_in,
                (unsigned long long)all->rows_out, (unsigned long long)all->judgments);
+    if (!few->judgments) return;
     buf_printf(out, "judged for the estimate\t%llu, %llu with a verdict\n", (unsigned long long)few->judgments,
                (unsigned long long)few->ok);
     for (size_t i = 0; i < few->n_judges; i++) {
@@ -88,7 +90,7 @@ static int run(int n_args, const char **args, const void *opts) {
                           .stop = &cli_signal};
     bool ok = pipe_survey(p, &spec, &all, &err);
     spec.limit = (uint64_t)o->sample;
-    ok = ok && pipe_run(p, &spec, &few, &err);
+    ok = ok && (o->sample == 0 || pipe_run(p, &spec, &few, &err));
     if (ok) {
         put_estimate(&all, &few, &text);
         ok = (fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0) || gv_fail_errno(&err, "standard output");
@@ -106,7 +108,8 @@ const opt_command command_plan = {
     .summary = "Estimate rows, tokens, time and memory of a pipeline",
     .detail = "Loads the rows, judges the first of them (--sample) with the model that would judge all, and prints what the whole run "
               "would take: rows, "
-              "judgments, prompt and answer tokens, time at the rate just measured, memory. Nothing is written.",
+              "judgments, prompt and answer tokens, time at the rate just measured, memory. With --sample 0 only rows and judgments, and "
+              "no model is needed. Nothing is written.",
     .example = "gavel plan pipeline.yaml --model prometheus.gguf --dataset rows.jsonl\n"
                "gavel plan pipeline.yaml --model prometheus.gguf --dataset rows.jsonl --sample 32",
     .opts = options,

@@ -72,8 +72,10 @@ static int run(int n_args, const char **args, const void *opts) {
     pipe_summary sum = {0};
     const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v, .n_datasets = o->pipeline.dataset.n};
     if (o->pipeline.dataset.n == 0) {
-        talk_say("note", "%s: %zu steps; each is one that gavel runs. Add --dataset FILE to check the columns of the rows too", args[0],
-                 p->n_steps);
+        talk_say(
+            "note",
+            "%s: %zu steps; each is one that gavel runs. No row was loaded, so its columns were not looked at; --dataset FILE does that",
+            args[0], p->n_steps);
     } else if (pipe_survey(p, &spec, &sum, &err)) {
         talk_say("note", "%s: %zu steps, %llu rows, %llu judgments; every column arrives", args[0], p->n_steps,
                  (unsigned long long)sum.rows_in, (unsigned long long)sum.judgments);

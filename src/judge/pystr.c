@@ -8,6 +8,7 @@
 #include "base/pyfloat.h"
 
 #include <stdlib.h>
+#include <strings.h>
 #include <utf8proc.h>
 
 bool py_is_space(int32_t c) {
@@ -168,4 +169,21 @@ bool py_is_falsy(const json_value *v) {
     case JSON_OBJECT: return json_size(v) == 0;
     }
     return false;
+}
+
+static bool text_among(sv s, const char *const *texts) {
+    for (; *texts; texts++)
+        if (s.n == strlen(*texts) && strncasecmp(s.p, *texts, s.n) == 0) return true;
+    return false;
+}
+
+bool py_bool(const json_value *v, bool *out) {
+    static const char *const yes[] = {"1", "on", "t", "true", "y", "yes", NULL}, *const no[] = {"0", "off", "f", "false", "n", "no", NULL};
+    double number = 2;
+    switch (json_kind_of(v)) {
+    case JSON_BOOL: *out = json_bool(v); return true;
+    case JSON_NUMBER: *out = json_double(v, &number) && number == 1; return number == 0 || number == 1;
+    case JSON_STRING: *out = text_among(json_string(v), yes); return *out || text_among(json_string(v), no);
+    default: return false;
+    }
 }

@@ -16,6 +16,8 @@ void py_repr_string(buf *out, sv s);
 const char *py_type_name(const json_value *v);
 /* Whether bool(value) is false: null, false, zero, empty. */
 bool py_is_falsy(const json_value *v);
+/* As pydantic reads a bool: true, 0, 1, and the texts 1, on, t, true, y, yes and their opposites in any case.  False: none of these. */
+bool py_bool(const json_value *v, bool *out);
 
 /* str.isspace and \s of the re module. */
 bool py_is_space(int32_t c);

@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 static const char docs_url[] =
     "\n\nFor further information visit 'https://distilabel.argilla.io/latest/components-gallery/tasks/prometheuseval/'";
@@ -172,31 +171,12 @@ static void check_rubrics(checker *c, const json_value *pairs) {
 }
 
 static void check_reference(checker *c) {
-    static const char *const yes[] = {"1", "on", "t", "true", "y", "yes"}, *const no[] = {"0", "off", "f", "false", "n", "no"};
     const json_value *v = json_get(c->kwargs, "reference");
-    double number = 0;
-    if (!v) return;
-    switch (json_kind_of(v)) {
-    case JSON_BOOL: c->reference = json_bool(v); return;
-    case JSON_NUMBER:
-        if (json_double(v, &number) && (number == 0 || number == 1)) {
-            c->reference = number == 1;
-            return;
-        }
-        break;
-    case JSON_STRING:
-        for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
-            sv s = json_string(v);
-            bool is_yes = s.n == strlen(yes[i]) && strncasecmp(s.p, yes[i], s.n) == 0;
-            bool is_no = s.n == strlen(no[i]) && strncasecmp(s.p, no[i], s.n) == 0;
-            if (!is_yes && !is_no) continue;
-            c->reference = is_yes;
-            return;
-        }
-        break;
-    default: add_value_fault(c, SV("reference"), "Input should be a valid boolean", "bool_type", v); return;
-    }
-    add_value_fault(c, SV("reference"), "Input should be a valid boolean, unable to interpret input", "bool_parsing", v);
+    if (!v || py_bool(v, &c->reference)) return;
+    if (json_kind_of(v) == JSON_NUMBER || json_kind_of(v) == JSON_STRING)
+        add_value_fault(c, SV("reference"), "Input should be a valid boolean, unable to interpret input", "bool_parsing", v);
+    else
+        add_value_fault(c, SV("reference"), "Input should be a valid boolean", "bool_type", v);
 }
 
 static void check_unknown(checker *c) {

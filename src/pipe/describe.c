@@ -9,20 +9,20 @@ static void put_value(const json_value *v, buf *out) {
 }
 
 /* Parameters that the class has and the file sets, nested ones by their dotted names. */
-static void put_params(const json_value *object, const char *const *params, const char *prefix, buf *out) {
-    for (; *params; params++) {
-        const json_value *v = pipe_arg(object, *params);
-        if (!v || strcmp(*params, "resources") == 0 || strcmp(*params, "llm") == 0 || strcmp(*params, "rubrics") == 0) continue;
+static void put_params(const json_value *object, const pipe_param *params, const char *prefix, buf *out) {
+    for (; params->name; params++) {
+        const json_value *v = pipe_arg(object, params->name);
+        if (!v || params->type == ARG_RESOURCES || params->type == ARG_LLM || strcmp(params->name, "rubrics") == 0) continue;
         if ((json_kind_of(v) == JSON_OBJECT || json_kind_of(v) == JSON_ARRAY) && json_size(v) == 0) continue;
         if (json_kind_of(v) == JSON_OBJECT) {
             for (json_iter it = json_each(v); json_next(&it);) {
-                buf_printf(out, "  %s%s.%s = ", prefix, *params, str_show(it.key).text);
+                buf_printf(out, "  %s%s.%s = ", prefix, params->name, str_show(it.key).text);
                 put_value(it.value, out);
                 buf_add_char(out, '\n');
             }
             continue;
         }
-        buf_printf(out, "  %s%s = ", prefix, *params);
+        buf_printf(out, "  %s%s = ", prefix, params->name);
         put_value(v, out);
         buf_add_char(out, '\n');
     }

@@ -37,14 +37,16 @@ static bool check_routing(const pipeline *p, const json_value *r, gv_err *err) {
     const json_value *n = kwargs ? json_get(kwargs, "n") : NULL;
     const sv name = step ? json_string(step) : (sv){"", 0}, type = pipe_type_name(r);
     int64_t chosen = 0;
-    for (size_t i = 0; i < p->n_steps; i++)
-        if (sv_is(name, p->steps[i].name) && sv_is(type, "sample_n_steps") && n && json_int64(n, &chosen) &&
-            chosen >= (int64_t)p->steps[i].n_after)
-            return true;
+    size_t i = 0;
+    while (i < p->n_steps && !sv_is(name, p->steps[i].name)) i++;
+    if (i == p->n_steps)
+        return gv_fail(err, GV_FORMAT, -1, "pipeline.routing_batch_functions: \"%s\" routes the rows of \"%s\", which is no step",
+                       type.n ? str_show(type).text : "a function without a name", str_show(name).text);
+    if (sv_is(type, "sample_n_steps") && n && json_int64(n, &chosen) && chosen >= (int64_t)p->steps[i].n_after) return true;
     return gv_fail(
         err, GV_UNSUPPORTED, -1,
-        "step \"%s\": the routing batch function \"%s\" sends each batch to some of the steps behind it, at random; gavel sends every row "
-        "to all. Remove it from routing_batch_functions, or split the rows before judging",
+        "step \"%s\": the routing batch function \"%s\" sends each batch to some of the steps behind it; gavel sends every row to "
+        "all. Remove it from routing_batch_functions, or split the rows before judging",
         str_show(name).text, type.n ? str_show(type).text : "without a name");
 }
 
@@ -103,13 +105,12 @@ static void put_list(buf *out, const pipe_names *v) {
 }
 
 const json_value *pipe_arg_map(const pipe_step *s, const char *mappings) {
-    const json_value *map = pipe_arg(s->json, mappings);
-    return map && json_kind_of(map) == JSON_OBJECT ? map : NULL;
+    return pipe_arg(s->json, mappings); /* pipe_check has seen that it is an object of texts */
 }
 
 sv pipe_mapped(const pipe_step *s, const char *mappings, sv name) {
     const json_value *map = pipe_arg_map(s, mappings), *to = map ? json_get_sv(map, name) : NULL;
-    return to && json_kind_of(to) == JSON_STRING ? json_string(to) : name;
+    return to ? json_string(to) : name;
 }
 
 void pipe_step_inputs(const pipe_step *s, arena *a, pipe_names *out) {
@@ -120,7 +121,7 @@ void pipe_step_inputs(const pipe_step *s, arena *a, pipe_names *out) {
         const bool relative = mode && sv_is(json_string(mode), "relative");
         add(out, SV("instruction"), a);
         add(out, relative ? SV("generations") : SV("generation"), a);
-        if (reference && json_kind_of(reference) == JSON_BOOL && json_bool(reference)) add(out, SV("reference"), a);
+        if (reference && json_bool(reference)) add(out, SV("reference"), a);
     } else if (columns) {
         for (json_iter it = json_each(columns); json_next(&it);)
             add(out, json_kind_of(columns) == JSON_OBJECT ? it.key : json_string(it.value), a);
@@ -151,11 +152,7 @@ static bool check_mapping(const pipe_step *s, bool inputs, const pipe_names *own
     const json_value *map = pipe_arg(s->json, inputs ? "input_mappings" : "output_mappings");
     if (!map) return true;
     const char *which = inputs ? "input" : "output";
-    if (json_kind_of(map) != JSON_OBJECT)
-        return gv_fail(err, GV_FORMAT, -1, "step \"%s\": %s_mappings is no object of name: column", s->name, which);
     for (json_iter it = json_each(map); json_next(&it);) {
-        if (json_kind_of(it.value) != JSON_STRING)
-            return gv_fail(err, GV_FORMAT, -1, "step \"%s\": %s_mappings.%s is no text", s->name, which, str_show(it.key).text);
         if (has(own, it.key) || (pipe_is_source(s->kind) && has(own, json_string(it.value)))) continue;
         buf list = {0};
         put_list(&list, own);
@@ -222,7 +219,7 @@ bool pipe_check_columns(const pipeline *p, pipe_names *at, arena *a, gv_err *err
 
 static const char *judge_type(const pipe_step *s, sv name) {
     const json_value *mode = pipe_arg(s->json, "mode"), *group = pipe_arg(s->json, "group_generations");
-    const bool lists = group && json_kind_of(group) == JSON_BOOL && json_bool(group);
+    const bool lists = group && json_bool(group);
     const char *text = lists ? "list<element: string>" : "string", *number = lists ? "list<element: int64>" : "int64";
     if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("model_name")))) return "string";
     if (sv_eq(name, pipe_mapped(s, "output_mappings", SV("feedback")))) return text;

@@ -2,8 +2,7 @@
  * settings), and what is refused by name.  docs/distilabel.md has the lists. */
 #include "judge/warn.h"
 #include "pipe/pipe_internal.h"
-
-#include <stdio.h>
+#include "tmpl/tmpl.h"
 
 bool pipe_refuse(const pipe_step *s, const char *what, const char *why, gv_err *err) {
     return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s is not supported: %s", s->name, what, why);
@@ -22,13 +21,35 @@ bool pipe_asks(const json_value *object, const char *key) {
     }
 }
 
+/* What would change rows and is not done, or would publish a password. */
+static bool check_refused(const pipe_step *s, const json_value *llm, const pipe_llm *l, gv_err *err) {
+    const char *host = strstr(l->base_url, "://");
+    const bool client = l->kind == PIPE_CLIENT_VLLM;
+    if (pipe_asks(llm, "use_offline_batch_generation"))
+        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `PrometheusEval` task cannot be used with offline batch generation feature.",
+                       s->name);
+    if (pipe_asks(llm, "chat_format"))
+        return pipe_refuse(s, "llm.chat_format", "write the layout as a template into llm.chat_template, or remove it for the model's own",
+                           err);
+    if (pipe_asks(llm, "use_magpie_template"))
+        return pipe_refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
+    if (pipe_asks(llm, "default_headers"))
+        return pipe_refuse(s, "llm.default_headers",
+                           "the only header is Authorization, with llm.api_key; give the key there, and remove it", err);
+    if (!client && *l->tokenizer && strcmp(l->tokenizer, l->model) != 0)
+        return pipe_refuse(s, "llm.tokenizer", "the tokenizer is that of the model's file; remove it", err);
+    host = host ? host + 3 : l->base_url;
+    if (memchr(host, '@', strcspn(host, "/?#")))
+        return pipe_refuse(s, "a password in llm.base_url", "it would be written with the pipeline; give it as llm.api_key", err);
+    return true;
+}
+
 static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *out, gv_err *err) {
     const json_value *llm = pipe_arg(s->json, "llm");
-    if (!llm || json_kind_of(llm) != JSON_OBJECT) return gv_fail(err, GV_FORMAT, -1, "step \"%s\" has no llm", s->name);
+    if (!llm) return gv_fail(err, GV_FORMAT, -1, "step \"%s\" has no llm", s->name);
     const sv type = pipe_type_name(llm);
     const pipe_llm_class *c = pipe_llm_class_find(type);
     pipe_llm *l = &out->llm;
-    const char *offline = "PrometheusEval` task cannot be used with offline batch generation feature.";
     int64_t seed;
     if (!c)
         return gv_fail(err, GV_UNSUPPORTED, -1,
@@ -36,12 +57,6 @@ static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *
                        "OpenAILLM and ClientvLLM as a client. Replace the class in llm.type_info.name",
                        s->name, type.n ? str_show(type).text : "without a type_info");
     *l = (pipe_llm){.kind = c->kind, .class_name = c->name};
-    if (pipe_asks(llm, "use_offline_batch_generation")) return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": `%s", s->name, offline);
-    if (pipe_asks(llm, "chat_format"))
-        return pipe_refuse(s, "llm.chat_format", "write the layout as a template into llm.chat_template, or remove it for the model's own",
-                           err);
-    if (pipe_asks(llm, "use_magpie_template"))
-        return pipe_refuse(s, "llm.use_magpie_template", "it makes up instructions; set it to false", err);
     if (!pipe_arg_text(s, llm, c->kind == PIPE_LLAMACPP ? "model_path" : "model", "", a, &l->model, err) ||
         !pipe_arg_text(s, llm, "base_url", "", a, &l->base_url, err) ||
         !pipe_arg_text(s, llm, "chat_template", NULL, a, &l->chat_template, err) ||
@@ -49,7 +64,9 @@ static bool read_llm(const pipe_step *s, judge_mode mode, arena *a, pipe_judge *
         !pipe_arg_text(s, llm, "tokenizer_revision", "", a, &l->tokenizer_revision, err) || !pipe_arg_int(s, llm, "seed", 0, &seed, err))
         return false;
     l->sampling.seed = (uint64_t)seed;
-    if (!*l->model && c->kind != PIPE_CLIENT_VLLM) return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model", s->name);
+    if (!check_refused(s, llm, l, err)) return false;
+    if (!*l->model && c->kind != PIPE_CLIENT_VLLM && c->kind != PIPE_LLAMACPP) /* its model_path is in no file of distilabel's */
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model; give it with --param %s.llm.model=...", s->name, s->name);
     if (!pipe_read_generation(s, llm, c, a, &l->sampling, err) || !pipe_read_structure(s, llm, mode, &out->constrained, err)) return false;
     if (out->constrained && l->sampling.rules && l->sampling.rules->n_stops)
         return pipe_refuse(s, "llm.generation_kwargs.stop beside llm.structured_output", "the verdict ends the answer; remove stop", err);
@@ -122,14 +139,20 @@ void pipe_warn_of_tokens(const pipe_step *s, const pipe_judge *j) {
 
 /* ---- the other steps ---- */
 
+static bool all_names(const json_value *v) {
+    for (json_iter it = json_each(v); json_next(&it);)
+        if (json_kind_of(it.value) != JSON_STRING) return false;
+    return true;
+}
+
 static bool check_columns_arg(const pipe_step *s, gv_err *err) {
     const json_value *columns = pipe_arg(s->json, "columns"), *names = pipe_arg(s->json, "output_columns");
     const bool map = columns && s->kind == PIPE_EXPAND && json_kind_of(columns) == JSON_OBJECT;
-    bool ok = columns && (map || json_kind_of(columns) == JSON_ARRAY) && json_size(columns) > 0;
-    if (ok)
-        for (json_iter it = json_each(columns); json_next(&it);) ok = ok && json_kind_of(it.value) == JSON_STRING;
-    if (!ok) return gv_fail(err, GV_USAGE, -1, "step \"%s\": columns must be a list of names", s->name);
-    if (names && (json_kind_of(names) != JSON_ARRAY || json_size(names) != json_size(columns)))
+    if (!columns || !(map || json_kind_of(columns) == JSON_ARRAY) || json_size(columns) == 0 || !all_names(columns))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": columns must be a list of names", s->name);
+    if (names && (json_kind_of(names) != JSON_ARRAY || !all_names(names)))
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": output_columns must be a list of names", s->name);
+    if (names && json_size(names) != json_size(columns))
         return gv_fail(err, GV_USAGE, -1, "step \"%s\": output_columns has %zu names, columns %zu", s->name, json_size(names),
                        json_size(columns));
     if (s->kind == PIPE_EXPAND && (pipe_asks(s->json, "encoded") || pipe_asks(s->json, "split_statistics")))
@@ -153,24 +176,30 @@ static bool check_source(const pipe_step *s, gv_err *err) {
     return true;
 }
 
+static bool check_template(const pipe_step *s, const pipe_llm *l, gv_err *err) {
+    if (!l->chat_template) return true;
+    tmpl *t = tmpl_compile(sv_of(l->chat_template), err);
+    tmpl_free(t);
+    return t || gv_context(err, "step \"%s\": llm.chat_template", s->name);
+}
+
+static bool check_step(const pipe_step *s, gv_err *err) {
+    arena a;
+    pipe_judge j;
+    if (!pipe_check_args(s, err)) return false;
+    if (pipe_is_source(s->kind)) return check_source(s, err);
+    if (s->kind != PIPE_JUDGE) return s->kind == PIPE_COMBINE || check_columns_arg(s, err);
+    arena_init(&a);
+    const bool ok = pipe_judge_read(s, &a, &j, err) && check_template(s, &j.llm, err);
+    arena_fini(&a);
+    return ok;
+}
+
 bool pipe_check(const pipeline *p, bool has_dataset, gv_err *err) {
     bool judges = false;
     for (size_t i = 0; i < p->n_steps; i++) {
-        const pipe_step *s = &p->steps[i];
-        arena a;
-        arena_init(&a);
-        pipe_judge j;
-        bool ok = true;
-        if (s->kind == PIPE_JUDGE) {
-            ok = pipe_judge_read(s, &a, &j, err);
-            judges = true;
-        } else if (pipe_is_source(s->kind)) {
-            ok = check_source(s, err);
-        } else if (s->kind != PIPE_COMBINE) {
-            ok = check_columns_arg(s, err);
-        }
-        arena_fini(&a);
-        if (!ok) return false;
+        judges = judges || p->steps[i].kind == PIPE_JUDGE;
+        if (!check_step(&p->steps[i], err)) return false;
     }
     if (!judges) return gv_fail(err, GV_UNSUPPORTED, -1, "the pipeline has no PrometheusEval step, so there is nothing to judge");
     return pipe_check_graph(p, has_dataset, err);

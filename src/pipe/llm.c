@@ -65,6 +65,8 @@ bool pipe_open_model(pipe_runner *r, const pipe_step *s, const pipe_judge *j, gv
     const char *given = pipe_for_step(r->p, r->spec->models, r->spec->n_models, s->name);
     const bool server = l->kind == PIPE_OPENAI || l->kind == PIPE_CLIENT_VLLM;
     buf name = {0}, key = {0};
+    if (!given && !server && !*l->model)
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": llm has no model; give it with --model FILE", s->name);
     if (given) {
         buf_add_str(&name, given);
     } else if (server) {

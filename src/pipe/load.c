@@ -120,48 +120,22 @@ static bool build(pipeline *p, gv_err *err) {
     return pipe_order(p, err);
 }
 
-/* ---- keys of servers ---- */
-
-static bool is_key(sv name) {
-    return sv_is(name, "api_key");
-}
-
-/* v as JSON without any member api_key.  The parser has bounded the depth. */
-static void put_without_keys(const json_value *v, buf *out) {
-    const bool object = json_kind_of(v) == JSON_OBJECT;
-    bool first = true;
-    if (!object && json_kind_of(v) != JSON_ARRAY) {
-        json_put_value(out, v);
-        return;
-    }
-    buf_add_char(out, object ? '{' : '[');
-    for (json_iter it = json_each(v); json_next(&it);) {
-        if (object && is_key(it.key)) continue;
-        if (!first) buf_add_char(out, ',');
-        first = false;
-        if (object) {
-            json_put_string(out, it.key);
-            buf_add_char(out, ':');
-        }
-        put_without_keys(it.value, out);
-    }
-    buf_add_char(out, object ? '}' : ']');
-}
+/* ---- whole ---- */
 
 /* The keys of full, the file as it was read, go to the steps, which are in the same order. */
 static void take_keys(pipeline *p, const json_value *full) {
     size_t i = 0;
     for (json_iter it = json_each(json_get(json_get(full, "pipeline"), "steps")); json_next(&it); i++) {
         const json_value *llm = object_in(json_get(it.value, "step"), "llm"), *key = llm ? json_get(llm, "api_key") : NULL;
-        if (key && json_string(key).n) p->steps[i].api_key = copy(&p->a, key);
+        if (!key) continue;
+        const sv text = json_kind_of(key) == JSON_NUMBER ? json_number_text(key) : json_string(key);
+        if (text.n) p->steps[i].api_key = arena_dup(&p->a, text.p, text.n);
     }
 }
 
-/* ---- whole ---- */
-
 static bool build_without_keys(pipeline *p, json_doc *full, gv_err *err) {
     buf text = {0};
-    put_without_keys(json_root(full), &text);
+    pipe_put_typed(json_root(full), &text);
     p->doc = json_parse(buf_view(&text), err);
     buf_fini(&text);
     if (!p->doc) return false;

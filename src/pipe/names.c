@@ -1,33 +1,50 @@
-/* The classes of distilabel that gavel runs, by name, and the parameters each has: tables.  Module paths are not looked at, because
- * they changed from version to version while the names stayed. */
+/* The classes of distilabel that gavel runs, by name, and the parameters each has: tables, complete for distilabel 1.0 to
+ * 1.5 (tests/data/pipelines/arguments.json).  Module paths are not looked at, because they changed from version to version while the names
+ * stayed. */
 #include "pipe/pipe_internal.h"
 
-#define COMMON "resources", "input_mappings", "output_mappings", "use_cache"
+/* An integer from `least` on; the other kinds have no bound. */
+#define COUNT(name, least)                                                                                                                 \
+    { name, ARG_INT, least }
+#define FLAG(name)                                                                                                                         \
+    { name, ARG_BOOL, 0 }
+#define TEXT(name)                                                                                                                         \
+    { name, ARG_TEXT, 0 }
+#define ANY(name)                                                                                                                          \
+    { name, ARG_ANY, 0 }
+#define OBJECT(name)                                                                                                                       \
+    { name, ARG_OBJECT, 0 }
 
-static const char *const hub_params[] = {COMMON,     "batch_size", "repo_id",      "split",           "config",
-                                         "revision", "streaming",  "num_examples", "storage_options", NULL};
-static const char *const dicts_params[] = {COMMON, "batch_size", NULL};
-static const char *const files_params[] = {COMMON,         "batch_size",      "data_files", "filetype", "split", "streaming",
-                                           "num_examples", "storage_options", "config",     "revision", NULL};
-static const char *const disk_params[] = {COMMON,  "batch_size",     "dataset_path", "is_distiset",     "config",
-                                          "split", "keep_in_memory", "num_examples", "storage_options", NULL};
-static const char *const judge_params[] = {COMMON,
-                                           "input_batch_size",
-                                           "llm",
-                                           "group_generations",
-                                           "add_raw_output",
-                                           "add_raw_input",
-                                           "num_generations",
-                                           "use_default_structured_output",
-                                           "mode",
-                                           "rubric",
-                                           "rubrics",
-                                           "reference",
-                                           NULL};
-static const char *const keep_params[] = {COMMON, "input_batch_size", "columns", NULL};
-static const char *const group_params[] = {COMMON, "input_batch_size", "columns", "output_columns", NULL};
-static const char *const combine_params[] = {COMMON, "input_batch_size", NULL};
-static const char *const expand_params[] = {COMMON, "input_batch_size", "columns", "encoded", "split_statistics", NULL};
+const pipe_param pipe_resource_params[] = {COUNT("replicas", 1), COUNT("cpus", 1),    COUNT("gpus", 1),
+                                           COUNT("memory", 1),   OBJECT("resources"), {0}};
+
+#define COMMON  {"resources", ARG_RESOURCES, 0}, {"input_mappings", ARG_MAP, 0}, {"output_mappings", ARG_MAP, 0}, FLAG("use_cache")
+#define LOADING COMMON, COUNT("batch_size", 1)
+#define WORKING COMMON, COUNT("input_batch_size", 1)
+/* -1 as 0: all */
+#define ROWS                                                                                                                               \
+    TEXT("split"), TEXT("config"), TEXT("revision"), COUNT("num_examples", -1), {"storage_options", ARG_SECRETS, 0}, FLAG("streaming")
+
+static const pipe_param hub_params[] = {LOADING, ROWS, TEXT("repo_id"), {0}};
+static const pipe_param dicts_params[] = {LOADING, {0}};
+static const pipe_param files_params[] = {LOADING, ROWS, {"data_files", ARG_FILES, 0}, TEXT("filetype"), {0}};
+static const pipe_param disk_params[] = {LOADING, ROWS, TEXT("dataset_path"), FLAG("is_distiset"), FLAG("keep_in_memory"), {0}};
+static const pipe_param judge_params[] = {WORKING,
+                                          {"llm", ARG_LLM, 0},
+                                          FLAG("group_generations"),
+                                          FLAG("add_raw_output"),
+                                          FLAG("add_raw_input"),
+                                          COUNT("num_generations", INT64_MIN),
+                                          FLAG("use_default_structured_output"),
+                                          TEXT("mode"),
+                                          TEXT("rubric"),
+                                          ANY("rubrics"),
+                                          FLAG("reference"),
+                                          {0}};
+static const pipe_param keep_params[] = {WORKING, ANY("columns"), {0}};
+static const pipe_param group_params[] = {WORKING, ANY("columns"), ANY("output_columns"), {0}};
+static const pipe_param combine_params[] = {WORKING, {0}};
+static const pipe_param expand_params[] = {WORKING, ANY("columns"), {"encoded", ARG_BOOL_OR_NAMES, 0}, FLAG("split_statistics"), {0}};
 
 static const pipe_class classes[] = {
     {"LoadDataFromHub", PIPE_LOAD_HUB, hub_params},
@@ -45,29 +62,34 @@ static const pipe_class classes[] = {
     {"ExpandColumns", PIPE_EXPAND, expand_params},
 };
 
-static const char *const vllm_params[] = {"cuda_devices",
-                                          "disable_cuda_device_placement",
-                                          "use_magpie_template",
-                                          "magpie_pre_query_template",
-                                          "generation_kwargs",
-                                          "use_offline_batch_generation",
-                                          "offline_batch_generation_block_until_done",
-                                          "jobs_ids",
-                                          "model",
-                                          "dtype",
-                                          "trust_remote_code",
-                                          "quantization",
-                                          "revision",
-                                          "tokenizer",
-                                          "tokenizer_mode",
-                                          "tokenizer_revision",
-                                          "skip_tokenizer_init",
-                                          "chat_template",
-                                          "seed",
-                                          "extra_kwargs",
-                                          "structured_output",
-                                          "model_kwargs", /* its name for extra_kwargs in 1.0 */
-                                          NULL};
+/* Of all LLMs; cuda_devices and jobs_ids are a text or a list. */
+#define ANY_LLM                                                                                                                            \
+    {"generation_kwargs", ARG_KWARGS, 0}, OBJECT("structured_output"), FLAG("use_offline_batch_generation"),                               \
+        COUNT("offline_batch_generation_block_until_done", 0), ANY("jobs_ids")
+#define MAGPIE FLAG("use_magpie_template"), TEXT("magpie_pre_query_template")
+#define CUDA   ANY("cuda_devices"), FLAG("disable_cuda_device_placement")
+#define SERVER                                                                                                                             \
+    TEXT("model"), TEXT("base_url"), {"api_key", ARG_SECRET, 0}, {"default_headers", ARG_SECRETS, 0}, COUNT("max_retries", 0), {           \
+        "timeout", ARG_NUMBER, 0                                                                                                           \
+    }
+
+static const pipe_param vllm_params[] = {ANY_LLM,
+                                         MAGPIE,
+                                         CUDA,
+                                         TEXT("model"),
+                                         TEXT("dtype"),
+                                         FLAG("trust_remote_code"),
+                                         TEXT("quantization"),
+                                         TEXT("revision"),
+                                         TEXT("tokenizer"),
+                                         TEXT("tokenizer_mode"),
+                                         TEXT("tokenizer_revision"),
+                                         FLAG("skip_tokenizer_init"),
+                                         TEXT("chat_template"),
+                                         COUNT("seed", INT64_MIN),
+                                         OBJECT("extra_kwargs"),
+                                         OBJECT("model_kwargs"), /* its name for extra_kwargs in 1.0 */
+                                         {0}};
 static const char *const vllm_generation[] = {"max_new_tokens",
                                               "presence_penalty",
                                               "frequency_penalty",
@@ -85,81 +107,44 @@ static const char *const vllm_generation[] = {"max_new_tokens",
                                               "extra_sampling_params",
                                               "echo",
                                               NULL};
-static const char *const transformers_params[] = {"cuda_devices",
-                                                  "disable_cuda_device_placement",
-                                                  "use_magpie_template",
-                                                  "magpie_pre_query_template",
-                                                  "generation_kwargs",
-                                                  "use_offline_batch_generation",
-                                                  "offline_batch_generation_block_until_done",
-                                                  "jobs_ids",
-                                                  "model",
-                                                  "revision",
-                                                  "torch_dtype",
-                                                  "trust_remote_code",
-                                                  "model_kwargs",
-                                                  "tokenizer",
-                                                  "use_fast",
-                                                  "chat_template",
-                                                  "device",
-                                                  "device_map",
-                                                  "token",
-                                                  "structured_output",
-                                                  NULL};
+static const pipe_param transformers_params[] = {ANY_LLM,
+                                                 MAGPIE,
+                                                 CUDA,
+                                                 TEXT("model"),
+                                                 TEXT("revision"),
+                                                 TEXT("torch_dtype"),
+                                                 FLAG("trust_remote_code"),
+                                                 OBJECT("model_kwargs"),
+                                                 TEXT("tokenizer"),
+                                                 FLAG("use_fast"),
+                                                 TEXT("chat_template"),
+                                                 ANY("device"),
+                                                 ANY("device_map"),
+                                                 {"token", ARG_SECRET, 0},
+                                                 {0}};
 static const char *const transformers_generation[] = {"max_new_tokens", "temperature", "repetition_penalty", "top_p", "top_k",
                                                       "do_sample",      NULL};
-static const char *const llamacpp_params[] = {"use_magpie_template",
-                                              "magpie_pre_query_template",
-                                              "generation_kwargs",
-                                              "use_offline_batch_generation",
-                                              "offline_batch_generation_block_until_done",
-                                              "jobs_ids",
-                                              "model_path",
-                                              "n_gpu_layers",
-                                              "chat_format",
-                                              "n_ctx",
-                                              "n_batch",
-                                              "seed",
-                                              "verbose",
-                                              "extra_kwargs",
-                                              "tokenizer_id",
-                                              "structured_output",
-                                              "chat_template", /* here only */
-                                              NULL};
+static const pipe_param llamacpp_params[] = {ANY_LLM,
+                                             MAGPIE,
+                                             TEXT("model_path"),
+                                             COUNT("n_gpu_layers", INT64_MIN),
+                                             TEXT("chat_format"),
+                                             COUNT("n_ctx", 0),
+                                             COUNT("n_batch", 1),
+                                             COUNT("seed", INT64_MIN),
+                                             FLAG("verbose"),
+                                             OBJECT("extra_kwargs"),
+                                             TEXT("tokenizer_id"),
+                                             TEXT("chat_template"), /* here only */
+                                             {0}};
 static const char *const llamacpp_generation[] = {
     "max_new_tokens", "frequency_penalty", "presence_penalty", "temperature", "top_p", "extra_generation_kwargs", NULL};
-static const char *const openai_params[] = {"generation_kwargs",
-                                            "use_offline_batch_generation",
-                                            "offline_batch_generation_block_until_done",
-                                            "jobs_ids",
-                                            "model",
-                                            "base_url",
-                                            "api_key",
-                                            "default_headers",
-                                            "max_retries",
-                                            "timeout",
-                                            "structured_output",
-                                            NULL};
+static const pipe_param openai_params[] = {ANY_LLM, SERVER, {0}};
 static const char *const openai_generation[] = {"max_new_tokens",   "logprobs",    "top_logprobs", "echo", "frequency_penalty",
                                                 "presence_penalty", "temperature", "top_p",        "stop", "response_format",
                                                 "extra_body",       NULL};
-static const char *const client_params[] = {"use_magpie_template",
-                                            "magpie_pre_query_template",
-                                            "generation_kwargs",
-                                            "use_offline_batch_generation",
-                                            "offline_batch_generation_block_until_done",
-                                            "jobs_ids",
-                                            "model",
-                                            "base_url",
-                                            "api_key",
-                                            "default_headers",
-                                            "max_retries",
-                                            "timeout",
-                                            "structured_output",
-                                            "tokenizer",
-                                            "tokenizer_revision",
-                                            "chat_template", /* here only */
-                                            NULL};
+static const pipe_param client_params[] = {
+    ANY_LLM, MAGPIE, SERVER, TEXT("tokenizer"), TEXT("tokenizer_revision"), TEXT("chat_template") /* here only */, {0}};
 static const char *const client_generation[] = {
     "max_new_tokens", "frequency_penalty", "logit_bias", "presence_penalty", "temperature", "top_p", NULL};
 
@@ -191,4 +176,10 @@ sv pipe_type_name(const json_value *object) {
 
 bool pipe_is_source(pipe_kind k) {
     return k <= PIPE_LOAD_DISK;
+}
+
+const pipe_param *pipe_param_find(const pipe_param *params, sv name) {
+    for (; params && params->name; params++)
+        if (sv_is(name, params->name)) return params;
+    return NULL;
 }

@@ -4,23 +4,57 @@
 
 #include "pipe/pipe.h"
 
+/* What an argument holds; null is always its default. */
+typedef enum arg_type {
+    ARG_ANY, /* its reader says what is wrong */
+    ARG_BOOL,
+    ARG_BOOL_OR_NAMES,
+    ARG_INT,
+    ARG_NUMBER,
+    ARG_TEXT,
+    ARG_MAP,       /* an object of texts */
+    ARG_FILES,     /* a path, a list of them, or an object of these */
+    ARG_OBJECT,    /* of anything */
+    ARG_RESOURCES, /* pipe_resource_params */
+    ARG_LLM,       /* the parameters of the class that its type_info names */
+    ARG_KWARGS,    /* the LLM class's generation keywords */
+    ARG_SECRET,    /* a text that nothing which is shown or written has */
+    ARG_SECRETS,   /* an object whose values are that; its keys may be seen */
+} arg_type;
+
+typedef struct pipe_param {
+    const char *name;
+    arg_type type;
+    int64_t least; /* of ARG_INT and ARG_NUMBER */
+} pipe_param;
+extern const pipe_param pipe_resource_params[];
+const pipe_param *pipe_param_find(const pipe_param *params, sv name); /* NULL: not there; params may be NULL */
+
 typedef struct pipe_class {
     const char *name;
     pipe_kind kind;
-    const char *const *params; /* what Pipeline.run(parameters=) may set, NULL-terminated */
+    const pipe_param *params; /* what Pipeline.run(parameters=) may set, up to one without a name */
 } pipe_class;
 const pipe_class *pipe_class_find(sv name); /* legacy names too; NULL: not one that is run */
 
 typedef struct pipe_llm_class {
     const char *name;
     pipe_llm_kind kind;
-    const char *const *params;
+    const pipe_param *params;
     const char *const *generation; /* keys of generation_kwargs */
 } pipe_llm_class;
 const pipe_llm_class *pipe_llm_class_find(sv name);
 
 /* The class name in an object's type_info, empty if there is none. */
 sv pipe_type_name(const json_value *object);
+
+/* argument.c.  The file as JSON, each argument as what it holds (True and "yes" are true, a number is a text where a text is wanted), without secrets;
+ * what does not fit stays, for pipe_check_args. */
+void pipe_put_typed(const json_value *root, buf *out);
+/* GV_FORMAT, naming step, argument and both sides: a value that is not what the argument holds. */
+bool pipe_check_args(const pipe_step *s, gv_err *err) GV_MUST_USE;
+/* Parameters of an argument that is an object of them, by the class that the object names: NULL if it has no such table. */
+const pipe_param *pipe_param_members(const pipe_param *p, const json_value *object);
 
 /* The file's text with the parameters put in, as JSON. */
 bool pipe_put_params(const json_value *root, const char *const *params, size_t n, buf *out, gv_err *err) GV_MUST_USE;

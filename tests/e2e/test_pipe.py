@@ -181,11 +181,11 @@ def parameters_are_typed_merged_and_checked_by_name(_):
                  'rubric = "honesty"', "num_examples = 24", 'columns = ["result"]'):
         assert "  %s\n" % line in text, (line, text)
     for param, message in (
-            ("tusk.rubric=honesty", '--param tusk.rubric=honesty: no step "tusk"; did you mean task? It has: load_dataset, task, keep_columns'),
-            ("task.rubrik=honesty", '--param task.rubrik=honesty: no parameter "rubrik"; did you mean rubric?'),
-            ("task.llm.modle=x", '--param task.llm.modle=x: no parameter "modle"; did you mean model?'),
+            ("tusk.rubric=honesty", '--param tusk.rubric: no step "tusk"; did you mean task? It has: load_dataset, task, keep_columns'),
+            ("task.rubrik=honesty", '--param task.rubrik: no parameter "rubrik"; did you mean rubric?'),
+            ("task.llm.modle=x", '--param task.llm.modle: no parameter "modle"; did you mean model?'),
             ("task.llm.generation_kwargs.temprature=1", 'no generation keyword "temprature"; did you mean temperature?'),
-            ("task=1", "--param task=1: expected STEP.PARAMETER=VALUE"), ("task..x=1", "expected STEP.PARAMETER=VALUE"),
+            ("task=1", "--param task: expected STEP.PARAMETER=VALUE"), ("task..x=1", "expected STEP.PARAMETER=VALUE"),
             ("task.rubric", "expected STEP.PARAMETER=VALUE")):
         refused(run("info", EXAMPLE, "--param", param), 2, message)
 
