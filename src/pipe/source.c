@@ -149,8 +149,7 @@ static bool load_hub(pipe_runner *r, const pipe_step *s, uint64_t limit, const p
     return pipe_arg_text(s, s->json, "repo_id", "", &r->a, &d.path, err) &&
            pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
            pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
-           pipe_arg_text(s, s->json, "revision", NULL, &r->a, &d.revision, err) &&
-           load_dataset(r, dataset_open(&d, err), limit, to, err);
+           pipe_arg_text(s, s->json, "revision", NULL, &r->a, &d.revision, err) && load_dataset(r, dataset_open(&d, err), limit, to, err);
 }
 
 /* One text is a file, a folder, an hf:// address or a pattern.  distilabel overwrites a given filetype by the suffix, so the suffix counts here too;
@@ -159,7 +158,8 @@ static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, const
     dataset_spec d = {.data_files = pipe_arg(s->json, "data_files")};
     const char *one = NULL, *filetype = NULL;
     struct stat st;
-    if (d.data_files && json_kind_of(d.data_files) == JSON_STRING && !pipe_arg_text(s, s->json, "data_files", NULL, &r->a, &one, err)) return false;
+    if (d.data_files && json_kind_of(d.data_files) == JSON_STRING && !pipe_arg_text(s, s->json, "data_files", NULL, &r->a, &one, err))
+        return false;
     if (!pipe_arg_text(s, s->json, "filetype", NULL, &r->a, &filetype, err)) return false;
     const bool here = one && stat(one, &st) == 0;
     if (one && (strncmp(one, "hf://", 5) == 0 || (here && S_ISDIR(st.st_mode)))) {
@@ -168,8 +168,7 @@ static bool load_files(pipe_runner *r, const pipe_step *s, uint64_t limit, const
     } else if (here && filetype && !dataset_is_file_name(one)) {
         d.builder = strcmp(filetype, "jsonl") == 0 ? "json" : filetype;
     }
-    return pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) &&
-           load_dataset(r, dataset_open(&d, err), limit, to, err);
+    return pipe_arg_text(s, s->json, "split", "train", &r->a, &d.split, err) && load_dataset(r, dataset_open(&d, err), limit, to, err);
 }
 
 static bool load_disk(pipe_runner *r, const pipe_step *s, uint64_t limit, const pipe_loaded *to, gv_err *err) {
@@ -177,8 +176,7 @@ static bool load_disk(pipe_runner *r, const pipe_step *s, uint64_t limit, const 
     return pipe_arg_text(s, s->json, "dataset_path", "", &r->a, &d.path, err) &&
            pipe_arg_bool(s, s->json, "is_distiset", false, &d.is_distiset, err) &&
            pipe_arg_text(s, s->json, "config", NULL, &r->a, &d.config, err) &&
-           pipe_arg_text(s, s->json, "split", NULL, &r->a, &d.split, err) &&
-           load_dataset(r, dataset_open_disk(&d, err), limit, to, err);
+           pipe_arg_text(s, s->json, "split", NULL, &r->a, &d.split, err) && load_dataset(r, dataset_open_disk(&d, err), limit, to, err);
 }
 
 static bool load_step(pipe_runner *r, const pipe_step *s, uint64_t limit, const pipe_loaded *to, gv_err *err) {
