@@ -8,7 +8,8 @@ typedef struct export_opts {
 } export_opts;
 
 static const opt_def options[] = {
-    {"out", 'o', OPT_STRING, offsetof(export_opts, out), "FILE", NULL, 0, 0, "Output, .jsonl, .json, .csv, .tsv (also .gz, .zst) or .parquet", "Output"},
+    {"out", 'o', OPT_STRING, offsetof(export_opts, out), "FILE", NULL, 0, 0,
+     "Output, .jsonl, .json, .csv, .tsv (also .gz, .zst) or .parquet", "Output"},
     {"all", 0, OPT_FLAG, offsetof(export_opts, all), NULL, NULL, 0, 0,
      "Every field of the record (raw answer, parser rule, token counts, log-probabilities, timings, ...) and every setting of the run",
      NULL},

@@ -157,7 +157,8 @@ const opt_command command_push = {
     .name = "push",
     .args = "FOLDER [ORG/]NAME[@BRANCH]",
     .summary = "Upload a folder to the Hugging Face Hub in one commit",
-    .detail = "Every file of FOLDER (but .git and .cache) goes to ORG/NAME, which is made if it is not there, as is BRANCH (from main). NAME alone is a "
+    .detail = "Every file of FOLDER (but .git and .cache) goes to ORG/NAME, which is made if it is not there, as is BRANCH (from main). "
+              "NAME alone is a "
               "repository of the token's user. Large files go first, by "
               "content: what the "
               "Hub has is not sent again, so an interrupted push continues. Then one commit makes all of them visible at once. A lost "

@@ -137,7 +137,7 @@ typedef struct opening {
     resolved r;
     split_spec s;
     hub *own_hub;
-    size_t *first; /* of each term: its files' first index and the one behind the last */
+    size_t *first;               /* of each term: its files' first index and the one behind the last */
     char *split, *config, *file; /* file: of the repository, or a pattern */
 } opening;
 
@@ -154,13 +154,15 @@ static const char *file_slash(const char *text) {
 static bool parse_hub(opening *o, const char *path, hub_repo *repo, gv_err *err) {
     const bool url = !strncmp(path, "hf://", 5);
     if (url && strncmp(path, HF_PREFIX, strlen(HF_PREFIX)) != 0)
-        return gv_fail(err, GV_USAGE, -1, "%s: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT], a file of it hf://datasets/ORG/NAME[@REVISION]/FILE", path);
+        return gv_fail(err, GV_USAGE, -1,
+                       "%s: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT], a file of it "
+                       "hf://datasets/ORG/NAME[@REVISION]/FILE",
+                       path);
     const char *text = url ? path + strlen(HF_PREFIX) : path, *colon = url ? strchr(text, ':') : NULL;
     const size_t whole = colon ? (size_t)(colon - text) : strlen(text);
     const char *named = arena_dup(&o->d->a, text, whole), *file = url ? file_slash(named) : NULL;
     const size_t n = file ? (size_t)(file - named) : whole;
-    if (file && colon)
-        return gv_fail(err, GV_USAGE, -1, "%s: a file has no configuration; give the file or :CONFIG/SPLIT", path);
+    if (file && colon) return gv_fail(err, GV_USAGE, -1, "%s: a file has no configuration; give the file or :CONFIG/SPLIT", path);
     if (file && o->spec->data_files) return gv_fail(err, GV_USAGE, -1, "%s: a file, and data files beside it", path);
     if (file) o->file = arena_dup(&o->d->a, file + 1, strlen(file + 1));
     if (colon) {

@@ -148,7 +148,8 @@ static bool is_card_layout(const char *path, bool is_distiset) {
 
 dataset *dataset_open_disk(const dataset_disk_spec *spec, gv_err *err) {
     if (is_card_layout(spec->path, spec->is_distiset))
-        return dataset_open(&(dataset_spec){.path = spec->path, .config = spec->config ? spec->config : "default", .split = spec->split}, err);
+        return dataset_open(&(dataset_spec){.path = spec->path, .config = spec->config ? spec->config : "default", .split = spec->split},
+                            err);
     dataset *d = dataset_new(spec->path);
     if (open_disk(d, spec, err)) return d;
     dataset_close(d);

@@ -67,10 +67,12 @@ static bool fail_no_file(const finder *f, sv text, bool is_there, gv_err *err) {
     const str_shown name = str_show(text);
     struct stat st;
     if (is_there)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "%s%s\"%s\" is there, but its name does not end as a data file's: .parquet, .arrow, .csv, .tsv, "
-                                                ".json, .jsonl",
+        return gv_fail(err, GV_UNSUPPORTED, -1,
+                       "%s%s\"%s\" is there, but its name does not end as a data file's: .parquet, .arrow, .csv, .tsv, "
+                       ".json, .jsonl",
                        root, colon, name.text);
-    if (!f->l->hub && stat(listed ? arena_printf(&f->r->a, "%s/" SV_FMT, f->l->root, SV_ARG(text)) : arena_dup(&f->r->a, text.p, text.n), &st) == 0 &&
+    if (!f->l->hub &&
+        stat(listed ? arena_printf(&f->r->a, "%s/" SV_FMT, f->l->root, SV_ARG(text)) : arena_dup(&f->r->a, text.p, text.n), &st) == 0 &&
         S_ISDIR(st.st_mode))
         return gv_fail(err, GV_USAGE, -1, "%s%s\"%s\" is a folder; give it alone, or its files as a pattern: %s/**", root, colon, name.text,
                        name.text);
@@ -84,8 +86,7 @@ static bool find_explicit(finder *f, const split_patterns *splits, size_t n, gv_
             const sv text = splits[i].patterns[k];
             bool any;
             if (!find(f, text, &any, err)) return false;
-            if (!pattern_is_magic(text) && !(any && (f->any_suffix || kind_is_data(text))))
-                return fail_no_file(f, text, any, err);
+            if (!pattern_is_magic(text) && !(any && (f->any_suffix || kind_is_data(text)))) return fail_no_file(f, text, any, err);
         }
         take_found(f, new_split(f->r, splits[i].split));
     }

@@ -14,10 +14,10 @@
 
 struct rows_writer {
     file_writer f;
-    packer *pack;   /* NULL: not compressed */
-    char delimiter; /* CSV and TSV; else 0 */
-    bool array;     /* JSON */
-    bool begun;     /* array: a row is there */
+    packer *pack;       /* NULL: not compressed */
+    char delimiter;     /* CSV and TSV; else 0 */
+    bool array;         /* JSON */
+    bool begun;         /* array: a row is there */
     pq_writer *parquet; /* then f is not open */
     sv *columns;        /* CSV, TSV and Parquet */
     size_t n_columns;
@@ -39,8 +39,7 @@ bool rows_is_file_name(const char *path) {
 bool rows_writer_check(const char *path, gv_err *err) {
     struct stat st;
     size_t n = strlen(path);
-    if (!strcmp(path, "-"))
-        return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; " FORMATS);
+    if (!strcmp(path, "-")) return gv_fail(err, GV_USAGE, -1, "rows are not written to standard output; " FORMATS);
     if ((n && path[n - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return gv_fail(err, GV_UNSUPPORTED, -1, "%s is a folder, and rows go to a file; " FORMATS, path);
     if (!rows_is_file_name(path)) return gv_fail(err, GV_USAGE, -1, "%s: unknown suffix; " FORMATS, path);
@@ -90,7 +89,8 @@ void rows_put_line(buf *out, const rows_cell *cells, size_t n) {
 /* A field: quoted if it holds a delimiter, quote or line break.  A lone empty field would be an empty line, so it is quoted. */
 static void add_field(buf *out, sv text, char delimiter, bool lone) {
     bool quote = lone && text.n == 0;
-    for (size_t i = 0; i < text.n && !quote; i++) quote = text.p[i] == delimiter || text.p[i] == '"' || text.p[i] == '\n' || text.p[i] == '\r';
+    for (size_t i = 0; i < text.n && !quote; i++)
+        quote = text.p[i] == delimiter || text.p[i] == '"' || text.p[i] == '\n' || text.p[i] == '\r';
     if (!quote) {
         buf_add_sv(out, text);
         return;

@@ -8,8 +8,7 @@
 enum { CREATE_TRIES = 6 };
 
 static bool need_token(const hub *h, gv_err *err) {
-    return h->token ||
-           gv_fail(err, GV_USAGE, -1, "pushing to %s needs a token that may write: put one into HF_TOKEN", h->endpoint);
+    return h->token || gv_fail(err, GV_USAGE, -1, "pushing to %s needs a token that may write: put one into HF_TOKEN", h->endpoint);
 }
 
 /* ---- names ---- */
@@ -20,8 +19,8 @@ static bool read_name(hub_repo *repo, sv json, gv_err *err) {
     hub_repo whole;
     buf id = {0};
     buf_printf(&id, SV_FMT "/%s", SV_ARG(sv_sub(name, 0, 200)), repo->id);
-    const bool ok = d && (name.n || gv_fail(err, GV_FORMAT, -1, "whoami-v2: the reply has no name")) &&
-                    hub_repo_parse(repo->kind, id.p, &whole, err);
+    const bool ok =
+        d && (name.n || gv_fail(err, GV_FORMAT, -1, "whoami-v2: the reply has no name")) && hub_repo_parse(repo->kind, id.p, &whole, err);
     if (ok) memcpy(repo->id, whole.id, sizeof repo->id);
     buf_fini(&id);
     json_free(d);
@@ -86,8 +85,8 @@ static bool ask_info(push *p, hub_push_place *place, bool *is_private, gv_err *e
     if (!ask_rev(p, p->repo->rev, place, is_private, err)) return false;
     if (!place->repo || place->branch) return true;
     return ask_rev(p, "main", &at_main, is_private, err) &&
-           (at_main.branch ||
-            gv_fail(err, GV_STATE, -1, "%s %s has no branch main to make %s from", hub_kind_name(p->repo->kind), p->repo->id, p->repo->rev));
+           (at_main.branch || gv_fail(err, GV_STATE, -1, "%s %s has no branch main to make %s from", hub_kind_name(p->repo->kind),
+                                      p->repo->id, p->repo->rev));
 }
 
 /* ---- making ---- */
@@ -166,9 +165,8 @@ static bool check_visible(const push *p, bool is_private, gv_err *err) {
 static bool look(push *p, hub_push_place *place, bool *is_private, gv_err *err) {
     if (!need_token(p->h, err) || !ask_info(p, place, is_private, err)) return false;
     if (place->repo) return check_visible(p, *is_private, err);
-    return is_branch(p->repo->rev) ||
-           gv_fail(err, GV_USAGE, -1, "%s %s is not there, and a new one has no revision %s", hub_kind_name(p->repo->kind), p->repo->id,
-                   p->repo->rev);
+    return is_branch(p->repo->rev) || gv_fail(err, GV_USAGE, -1, "%s %s is not there, and a new one has no revision %s",
+                                              hub_kind_name(p->repo->kind), p->repo->id, p->repo->rev);
 }
 
 bool push_open_repo(push *p, hub_push_result *out, gv_err *err) {

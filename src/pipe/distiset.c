@@ -79,7 +79,8 @@ static bool check_name(const distiset *d, sv name, gv_err *err) {
 
 /* JSON has no such value: the writer checks the text. */
 static bool is_other(const schema_type *t) {
-    bool other = t->kind == TYPE_BINARY || t->kind == TYPE_DATE || t->kind == TYPE_TIME || t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DECIMAL;
+    bool other =
+        t->kind == TYPE_BINARY || t->kind == TYPE_DATE || t->kind == TYPE_TIME || t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DECIMAL;
     for (size_t i = 0; i < t->n_fields; i++) other |= is_other(&t->fields[i].type);
     return other;
 }

@@ -246,8 +246,7 @@ const char *pipe_column_type(const pipeline *p, const pipe_names *at, const pipe
         const char *type = s->kind == PIPE_JUDGE ? judge_type(s, name) : NULL;
         if (type) return type;
         if (pipe_is_source(s->kind)) return loaded_type(s, &loaded[step], name);
-        if (s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s)))
-            return NULL;
+        if (s->kind == PIPE_GROUP || s->kind == PIPE_EXPAND || (s->kind != PIPE_JUDGE && renames(s))) return NULL;
         if (s->n_before == 0) return loaded_type(s, &loaded[step], name); /* fed by --dataset */
         size_t k = s->n_before;
         while (k > 0 && !has(&at[s->before[k - 1]], name)) k--;

@@ -187,8 +187,8 @@ bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, g
     ok = ok && load_all(&r, digests, err) && (!spec->out || (open_journal(&r, err) && same_settings(&r, digests, err)));
     run_log_put(r.log, RUN_LOG_INFO, "pipeline '%s': %llu rows", p->name, (unsigned long long)out->rows_in);
     if (r.n_bad_rows)
-        run_log_put(r.log, RUN_LOG_WARNING, "%llu rows break their format, and their columns are null: %s", (unsigned long long)r.n_bad_rows,
-                    r.first_bad_row);
+        run_log_put(r.log, RUN_LOG_WARNING, "%llu rows break their format, and their columns are null: %s",
+                    (unsigned long long)r.n_bad_rows, r.first_bad_row);
     for (size_t k = 0; ok && k < p->n_steps; k++) ok = run_step(&r, p->order[k], &judges, err);
     if (ok && spec->out) {
         gv_err log_err = GV_ERR_INIT;
