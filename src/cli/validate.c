@@ -42,7 +42,7 @@ static int run(int n_args, const char **args, const void *opts) {
                  p->n_steps);
     } else if (pipe_survey(p, &spec, &sum, &err)) {
         talk_say("note", "%s: %zu steps, %llu rows, %llu judgments; every column arrives", args[0], p->n_steps,
-                 (unsigned long long)sum.rows_in, (unsigned long long)sum.judgments);
+                 (unsigned long long)sum.rows_in, (unsigned long long)sum.planned);
     } else {
         code = cli_fail(&err);
     }

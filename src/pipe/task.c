@@ -3,6 +3,7 @@
  *
  * A request's id is row * generations + generation, and the journal's key is (row, number of the step, generation).  What the journal has
  * is taken from there, if it was made of the same values. */
+#include "base/log.h"
 #include "base/thread.h"
 #include "judge/answer.h"
 #include "pipe/pipe_internal.h"
@@ -11,6 +12,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { TOLD_FAILURES = 20 };
 
 /* What is kept of a judgment for the output; strings live in the run's arena. */
 typedef struct answer {
@@ -21,18 +24,20 @@ typedef struct answer {
 } answer;
 
 typedef struct task {
-    pipe_runner *r;
+    pipe_runner *r; /* NULL when verdicts are made up */
+    arena *a;       /* of the rows that come out */
     const pipe_step *s;
     const pipe_table *in;
     size_t number;
     pipe_judge j;
     answer *answers; /* [in->n * n_generations] */
-    sv *inputs;      /* [in->n] raw_input as JSON; empty if the row has no prompt */
+    sv *inputs;      /* [in->n] raw_input as JSON; empty if the row has no prompt; NULL: no row has one */
     char (*hashes)[65];
     const char *model_name;
     card_judge *card;
     bool begun;
     size_t in_flight;
+    uint64_t failed_at[CARD_N_STATUS]; /* [status] the first such request and one more; 0: none */
 } task;
 
 static sv copied(arena *a, sv s) {
@@ -47,6 +52,28 @@ static sv dup_buf(buf *b, arena *a) {
 
 /* ---- records ---- */
 
+static void put_failure(const task *t, const judgment *g, buf *out) {
+    buf_printf(out, "step '%s', row %" PRIu64, t->s->name, g->row);
+    if (t->j.n_generations > 1) buf_printf(out, ", generation %u", (unsigned)g->sample);
+    buf_printf(out, ": %s", judgment_status_name(g->status));
+    if (g->message.n) buf_printf(out, ": " SV_FMT, SV_ARG(g->message));
+}
+
+/* The card gets the message of each status's first row, whichever was answered first. */
+static void keep_failure(task *t, const judgment *g) {
+    const uint64_t at = g->row * t->j.n_generations + g->sample + 1;
+    uint64_t *first = &t->failed_at[g->status];
+    if (!*first || at < *first) {
+        *first = at;
+        t->card->message[g->status] = copied(&t->r->a, g->message);
+    }
+    if (t->r->told++ >= TOLD_FAILURES) return;
+    buf text = {0};
+    put_failure(t, g, &text);
+    log_msg(LOG_WARN, "%s", text.p);
+    buf_fini(&text);
+}
+
 static void keep_answer(task *t, const judgment *g) {
     answer *w = &t->answers[g->row * t->j.n_generations + g->sample];
     arena *a = &t->r->a;
@@ -59,6 +86,7 @@ static void keep_answer(task *t, const judgment *g) {
     if (g->has_raw) w->raw = copied(a, g->raw);
     if (g->has_feedback) w->feedback = copied(a, g->feedback);
     card_judge_count(t->card, g->status, g->verdict);
+    if (g->status != JUDGMENT_OK) keep_failure(t, g);
     sum->judgments++;
     sum->by_status[g->status]++;
     if (g->status == JUDGMENT_OK)
@@ -119,6 +147,11 @@ static bool record(task *t, const judgment *g, gv_err *err) {
         judgment_to_json(g, &text);
         ok = (t->begun || begin(t, err)) &&
              journal_put(t->r->j, (journal_key){g->row, (uint32_t)t->number, g->sample}, g->status != JUDGMENT_OK, buf_view(&text), err);
+    }
+    buf_clear(&text);
+    if (g->status != JUDGMENT_OK && t->r->log) {
+        put_failure(t, g, &text);
+        run_log_put(t->r->log, RUN_LOG_WARNING, "%s", text.p);
     }
     buf_fini(&text);
     keep_answer(t, g);
@@ -271,7 +304,6 @@ static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
         judgment bad = judgment_of(t, i, g, attempt, id, sizeof id);
         bad.status = JUDGMENT_BAD_INPUT;
         bad.message = sv_of(why.msg);
-        run_log_put(t->r->log, RUN_LOG_WARNING, "step '%s', row %zu: %s", t->s->name, i, why.msg);
         ok = record(t, &bad, err);
     }
     for (size_t k = 0; k < ctx.n; k++) json_free(ctx.docs[k]);
@@ -305,7 +337,7 @@ static void put_metadata(const task *t, size_t i, const answer *w, buf *out) {
     buf_add_char(out, '{');
     if (t->j.raw_input) {
         put_key(out, "raw_input", t->s->name);
-        buf_add_sv(out, t->inputs[i].n ? t->inputs[i] : SV("null"));
+        buf_add_sv(out, t->inputs && t->inputs[i].n ? t->inputs[i] : SV("null"));
     }
     if (t->j.raw_output) {
         put_key(out, "raw_output", t->s->name);
@@ -324,7 +356,7 @@ static void put_metadata(const task *t, size_t i, const answer *w, buf *out) {
 
 /* One row for the answers [from, from + n) of row i; lists of them if the step groups. */
 static void put_row(const task *t, size_t i, size_t from, size_t n, pipe_table *out) {
-    arena *a = &t->r->a;
+    arena *a = t->a;
     pipe_row hidden;
     pipe_row made = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
     buf feedback = {0}, result = {0}, metadata = {0}, name = {0};
@@ -372,14 +404,8 @@ static void put_rows(const task *t, pipe_table *out) {
 static bool prepare(task *t, gv_err *err) {
     pipe_runner *r = t->r;
     const size_t n = t->in->n * t->j.n_generations;
-    if (t->in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
-        return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", t->s->name, t->in->n,
-                       UINT32_MAX / PIPE_MAX_GENERATIONS);
     if (!pipe_open_model(r, t->s, &t->j, err)) return false;
     const lm_caps *caps = lm_peek_caps(r->model);
-    if (t->j.constrained && !caps->constrained)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s cannot constrain the verdict; remove llm.structured_output", t->s->name,
-                       caps->model_name);
     t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
     t->answers = gv_try_calloc(n ? n : 1, sizeof *t->answers, "answers of a judging step", err);
     t->inputs = gv_try_calloc(t->in->n ? t->in->n : 1, sizeof *t->inputs, "prompts of a judging step", err);
@@ -399,7 +425,7 @@ static bool prepare(task *t, gv_err *err) {
 }
 
 bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pipe_table *in, pipe_table *out, gv_err *err) {
-    task t = {.r = r, .s = s, .in = in, .number = number};
+    task t = {.r = r, .a = &r->a, .s = s, .in = in, .number = number};
     arena scratch;
     arena_init(&scratch);
     bool ok = pipe_judge_read(s, &r->a, &t.j, err) && prepare(&t, err);
@@ -433,4 +459,32 @@ bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pi
     free(t.hashes);
     arena_fini(&scratch);
     return ok;
+}
+
+bool pipe_judge_pretend(const pipe_step *s, const pipe_table *in, arena *a, pipe_table *out, uint64_t *judgments, gv_err *err) {
+    task t = {.a = a, .s = s, .in = in, .model_name = ""};
+    if (!pipe_judge_read(s, a, &t.j, err)) return false;
+    if (in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
+        return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", s->name, in->n, UINT32_MAX / PIPE_MAX_GENERATIONS);
+    const size_t n = t.j.n_generations;
+    t.answers = gv_xcalloc(n, sizeof *t.answers);
+    for (size_t g = 0; g < n; g++)
+        t.answers[g] = (answer){.has_raw = true,
+                                .has_feedback = true,
+                                .raw = SV(""),
+                                .feedback = SV(""),
+                                .verdict = t.j.prompt.mode == JUDGE_ABSOLUTE ? 1 : 'A'};
+    for (size_t i = 0; i < in->n; i++) {
+        put_row(&t, i, 0, t.j.group ? n : 1, out);
+        for (size_t g = 1; g < n && !t.j.group; g++) pipe_table_add(out, out->v[out->n - 1]);
+    }
+    *judgments += (uint64_t)in->n * n;
+    free(t.answers);
+    return true;
+}
+
+void pipe_tell_failures(const pipe_runner *r) {
+    if (r->told <= TOLD_FAILURES) return;
+    log_msg(LOG_WARN, "and %" PRIu64 " more without a verdict%s%s%s", r->told - TOLD_FAILURES, r->j ? "; all are in " : "",
+            r->j ? r->journal_path.p : "", r->j ? ".log" : "");
 }
