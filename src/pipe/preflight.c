@@ -2,6 +2,7 @@
  * counted exactly; then whether each column that comes out has a type, and whether every model opens.  See run_pipe_internal.h. */
 #include "data/parquet.h"
 #include "pipe/distiset.h"
+#include "pipe/pipe_internal.h"
 #include "pipe/run_pipe_internal.h"
 
 #include <stdlib.h>
@@ -52,6 +53,19 @@ bool pipe_check_given(const pipeline *p, const pipe_run_spec *spec, gv_err *err)
     for (size_t i = 0; i < spec->n_datasets; i++)
         if (!check_given(p, "--dataset", false, spec->datasets[i], err)) return false;
     return true;
+}
+
+bool pipe_has_rows_here(const pipeline *p) {
+    bool here = true;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const pipe_step *s = &p->steps[i];
+        const json_value *files = s->kind == PIPE_LOAD_FILES ? pipe_arg(s->json, "data_files") : NULL;
+        buf text = {0};
+        if (files) json_put_value(&text, files);
+        here = here && (s->n_before || s->kind == PIPE_LOAD_DISK || (files && sv_find(buf_view(&text), SV("://"), 0) == SIZE_MAX));
+        buf_fini(&text);
+    }
+    return here;
 }
 
 /* ---- types ---- */

@@ -173,6 +173,7 @@ static bool load_all(pipe_runner *r, char (*digests)[65], gv_err *err) {
         if (!pipe_load_rows(r, s, &r->tables[i], &r->columns[i], digests[i], err)) return false;
         if (r->tables[i].n == 0) return gv_fail(err, GV_USAGE, -1, "step \"%s\" has no rows", s->name);
     }
+    r->sum->loaded = true;
     return pipe_check_columns(r->p, r->columns, &r->a, err);
 }
 
@@ -232,7 +233,8 @@ bool pipe_survey(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out
     pipe_runner r;
     char(*digests)[65] = gv_xcalloc(p->n_steps, sizeof *digests);
     init(&r, p, spec, out);
-    const bool ok = pipe_check_given(p, spec, err) && load_all(&r, digests, err) && pipe_preflight(&r, err);
+    const bool ok = pipe_check_given(p, spec, err) && (!spec->out || pipe_check_configs(p, spec->out, err)) && load_all(&r, digests, err) &&
+                    pipe_preflight(&r, err);
     fini(&r);
     free(digests);
     return ok;

@@ -60,6 +60,8 @@ bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err
 
 /* The same for a folder. */
 bool pipe_write_folder(pipe_runner *r, gv_err *err) GV_MUST_USE;
+/* Are the leaves' names those of configs, if out is a folder of several? */
+bool pipe_check_configs(const pipeline *p, const char *out, gv_err *err) GV_MUST_USE;
 bool pipe_check_folder(const pipeline *p, const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
 size_t pipe_count_leaves(const pipeline *p);
 /* Columns of all rows, in order of first appearance. */
