@@ -34,7 +34,7 @@ struct pq_writer {
 
 static bool fail_lib(const pq_writer *w, carquet_status_t s, const char *what, gv_err *err) {
     const gv_code code = s == CARQUET_ERROR_OUT_OF_MEMORY ? GV_MEMORY : s == CARQUET_ERROR_FILE_WRITE ? GV_IO : GV_STATE;
-    return gv_fail(err, code, -1, "%s: %s: %s", w->f.path, what, carquet_status_string(s));
+    return gv_fail(err, code, -1, "%s: %s: %s", w->f.path, what, code == GV_MEMORY ? "out of memory" : carquet_status_string(s));
 }
 
 /* ---- opening ---- */

@@ -199,14 +199,14 @@ typedef struct lookup_ctx {
     const pipe_row *at;
     json_doc *docs[4];
     size_t n;
+    gv_err failed; /* no memory for a value */
 } lookup_ctx;
 
 static bool look_up(void *ctx, const char *column, prompt_field *out) {
     lookup_ctx *c = ctx;
     const rows_cell *cell = pipe_row_get(c->at, sv_of(column));
-    gv_err ignored = GV_ERR_INIT;
     if (!cell || c->n == sizeof c->docs / sizeof *c->docs) return false;
-    json_doc *doc = json_parse(cell->raw, &ignored);
+    json_doc *doc = json_parse(cell->raw, &c->failed);
     if (!doc) return false;
     c->docs[c->n++] = doc;
     *out = (prompt_field){json_root(doc), {0}};
@@ -276,14 +276,14 @@ static bool from_journal(task *t, size_t i, uint32_t sample, bool *done, uint32_
 static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
     pipe_row hidden;
     const pipe_row at = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
-    lookup_ctx ctx = {.at = &at};
+    lookup_ctx ctx = {.at = &at, .failed = GV_ERR_INIT};
     gv_err why = GV_ERR_INIT;
     prompt_values v = {0};
     prompt_text text = {0};
     lm_message messages[2];
     size_t n = 0;
-    bool ok = true;
     const bool good = prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, &why);
+    bool ok = ctx.failed.code == GV_OK || gv_fail(err, ctx.failed.code, -1, "step \"%s\", row %zu: %s", t->s->name, i, ctx.failed.msg);
     if (good) {
         v.rubric = rubric_insert(&t->j.rubric, STYLE_DISTILABEL, t->j.prompt.mode);
         prompt_build(&t->j.prompt, &v, a, &text);

@@ -89,7 +89,7 @@ def commands():
         Command("judge csv", ["judge", csv, *judge, "--rubric", rubric, "--out", out + ".csv"], out + ".csv"),
         Command("judge stdin", ["judge", "-", *judge, "--rubric", "helpfulness", "--out", out + "-stdin.jsonl"], out + "-stdin.jsonl", stdin_text),
         Command("judge tiny", ["judge", raw, "--model", fs.TINY, "--prompt", "raw", *SMALL, "--out", out + "-tiny.jsonl"], out + "-tiny.jsonl"),
-        Command("run", ["run", pipeline, "--dataset", rows, *judge, "--out", out + "-run.parquet"], out + "-run.parquet"),
+        Command("run", ["run", pipeline, "--dataset", rows, *judge, "--out", out + "-run.jsonl"], out + "-run.jsonl"),
         Command("export", ["export", journal, "--all", "--out", out + "-export.csv"], out + "-export.csv"),
         Command("inspect run", ["inspect", journal]),
         Command("inspect model", ["inspect", fs.TINY, "--tensors"]),
