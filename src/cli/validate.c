@@ -60,8 +60,10 @@ const opt_command command_validate = {
     .summary = "Check a distilabel pipeline file",
     .detail =
         "Reads a file of distilabel's Pipeline.save() (.yaml, .yml or .json, versions 1.0 to 1.5) and checks everything that can be known "
-        "before rows are read: classes, arguments, rubrics, connections. With --dataset, or if the pipeline's rows lie in files here, also what "
-        "gavel run checks before it judges: that each step's columns arrive, that lists and joins fit, and whether each column has one type, "
+        "before rows are read: classes, arguments, rubrics, connections. With --dataset, or if the pipeline's rows lie in files here, also "
+        "what "
+        "gavel run checks before it judges: that each step's columns arrive, that lists and joins fit, and whether each column has one "
+        "type, "
         "as a Distiset needs.\n\n"
         "Exit codes: 0 it can be run; 1 it cannot, or the file is broken; 2 wrong usage.",
     .example = "gavel validate pipeline.yaml\n"

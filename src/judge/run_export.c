@@ -176,7 +176,9 @@ static bool read_judges(export *x, journal *j, sv judges, gv_err *err) {
     for (json_iter it = json_each(json_root(d)); ok && json_next(&it); x->n_judges++) {
         const json_value *step = json_get(it.value, "step"), *relative = json_get(it.value, "relative");
         export_judge *to = &x->judges[x->n_judges];
-        *to = (export_judge){.step = SV("null"), .model_name = SV("null"), .relative = relative && json_kind_of(relative) == JSON_BOOL && json_bool(relative)};
+        *to = (export_judge){.step = SV("null"),
+                             .model_name = SV("null"),
+                             .relative = relative && json_kind_of(relative) == JSON_BOOL && json_bool(relative)};
         n_relative += to->relative;
         if (!step || json_kind_of(step) != JSON_STRING) continue;
         to->step = run_cell_text(&x->a, json_string(step));

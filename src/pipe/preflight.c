@@ -31,8 +31,9 @@ static bool check_given(const pipeline *p, const char *option, bool model, const
     for (size_t i = 0; i < p->n_steps; i++) {
         if (takes(&p->steps[i], model)) names[n++] = p->steps[i].name;
         if (!sv_is(name, p->steps[i].name)) continue;
-        return takes(&p->steps[i], model) || gv_fail(err, GV_USAGE, -1, "%s %s: step \"%s\" is a %s, which %s", option, text, p->steps[i].name,
-                                                     p->steps[i].class_name, model ? "has no model" : "takes its rows from other steps");
+        return takes(&p->steps[i], model) ||
+               gv_fail(err, GV_USAGE, -1, "%s %s: step \"%s\" is a %s, which %s", option, text, p->steps[i].name, p->steps[i].class_name,
+                       model ? "has no model" : "takes its rows from other steps");
     }
     names[n] = NULL;
     if (!is_step_name(name) || sv_is(name, "mock") || access(text, F_OK) == 0) return true;
@@ -40,8 +41,8 @@ static bool check_given(const pipeline *p, const char *option, bool model, const
     char *copy = strndup(name.p, name.n);
     const char *near = copy ? nearest_name(copy, names) : NULL;
     for (size_t i = 0; i < n; i++) buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    gv_fail(err, GV_USAGE, -1, "%s %s: no step \"" SV_FMT "\" takes %s%s%s%s It has: %s", option, text, SV_ARG(name), model ? "a model" : "rows",
-            near ? "; did you mean " : ".", near ? near : "", near ? "?" : "", list.p ? list.p : "none");
+    gv_fail(err, GV_USAGE, -1, "%s %s: no step \"" SV_FMT "\" takes %s%s%s%s It has: %s", option, text, SV_ARG(name),
+            model ? "a model" : "rows", near ? "; did you mean " : ".", near ? near : "", near ? "?" : "", list.p ? list.p : "none");
     free(copy);
     buf_fini(&list);
     return false;
@@ -96,8 +97,8 @@ static bool check_members(const pipe_table *t, const schema *types, gv_err *err)
         for (const rows_cell *cell; bad && at + 1 < t->n; at++)
             if ((cell = pipe_row_get(&t->v[at], f->name)) && !sv_is(cell->raw, "null")) break;
         if (bad)
-            gv_fail(err, GV_FORMAT, (int64_t)at, "column \"%s\": an object without members in row %zu, and no row has one with members", path.p,
-                    at);
+            gv_fail(err, GV_FORMAT, (int64_t)at, "column \"%s\": an object without members in row %zu, and no row has one with members",
+                    path.p, at);
         buf_fini(&path);
         if (bad) return false;
     }
@@ -149,8 +150,8 @@ static bool check_types(pipe_runner *r, const pipe_table *tables, arena *a, gv_e
     if (why.code == GV_OK) return true;
     if (needed || why.code == GV_MEMORY)
         return gv_fail(err, why.code, why.where,
-                       "%s; a Distiset and .parquet cannot store that: correct the rows, leave the column out with KeepColumns%s",
-                       why.msg, pipe_count_leaves(r->p) > 1 ? "" : ", or write .jsonl");
+                       "%s; a Distiset and .parquet cannot store that: correct the rows, leave the column out with KeepColumns%s", why.msg,
+                       pipe_count_leaves(r->p) > 1 ? "" : ", or write .jsonl");
     r->sum->untyped = why;
     return true;
 }

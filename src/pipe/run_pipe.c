@@ -177,8 +177,8 @@ static bool load_all(pipe_runner *r, char (*digests)[65], gv_err *err) {
     return pipe_check_columns(r->p, r->columns, &r->a, err);
 }
 
-bool pipe_pass_rows(const pipeline *p, size_t i, const pipe_table *tables, const pipe_table *loaded, run_log *log, arena *a, pipe_table *out,
-                    gv_err *err) {
+bool pipe_pass_rows(const pipeline *p, size_t i, const pipe_table *tables, const pipe_table *loaded, run_log *log, arena *a,
+                    pipe_table *out, gv_err *err) {
     const pipe_step *s = &p->steps[i];
     const pipe_table *in[PIPE_MAX_STEPS] = {loaded};
     const char *names[PIPE_MAX_STEPS] = {"--dataset"};

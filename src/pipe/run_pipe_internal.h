@@ -43,8 +43,8 @@ void pipe_tell_failures(const pipe_runner *r);
 bool pipe_judge_pretend(const pipe_step *s, const pipe_table *in, arena *a, pipe_table *out, uint64_t *judgments, gv_err *err) GV_MUST_USE;
 
 /* Rows of step i, which is no judge, from those of the steps before it (tables[n_steps]) or, of a first step, from `loaded`; log may be NULL. */
-bool pipe_pass_rows(const pipeline *p, size_t i, const pipe_table *tables, const pipe_table *loaded, run_log *log, arena *a, pipe_table *out,
-                    gv_err *err) GV_MUST_USE;
+bool pipe_pass_rows(const pipeline *p, size_t i, const pipe_table *tables, const pipe_table *loaded, run_log *log, arena *a,
+                    pipe_table *out, gv_err *err) GV_MUST_USE;
 
 /* preflight.c: --model and --dataset name steps that have one; all steps with made-up verdicts, and whether the rows that come out fit the output;
  * every model opens, the first step's stays open. */
@@ -54,7 +54,8 @@ bool pipe_check_models(pipe_runner *r, gv_err *err) GV_MUST_USE;
 
 bool pipe_write_output(pipe_runner *r, gv_err *err) GV_MUST_USE;
 /* Types of a leaf's columns for a format that needs them, from its rows t: a judge's columns have theirs whatever the values. */
-bool pipe_leaf_types(const pipe_runner *r, const pipe_table *t, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) GV_MUST_USE;
+bool pipe_leaf_types(const pipe_runner *r, const pipe_table *t, size_t leaf, const pipe_names *columns, schema *out,
+                     gv_err *err) GV_MUST_USE;
 /* Can the output be written?  Before a model is loaded. */
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) GV_MUST_USE;
 

@@ -159,8 +159,8 @@ static bool open_lists(const expanding *x, const pipe_row *r, size_t number, jso
                            str_show(x->columns.v[i]).text, number, json_kind_name(v));
         if (first && json_size(v) != *n)
             return gv_fail(err, GV_FORMAT, (int64_t)number,
-                           "step \"%s\": the lists of row %zu have %zu elements in column \"%s\" and %zu in column \"%s\"", x->s->name, number,
-                           *n, str_show(x->columns.v[first - 1]).text, json_size(v), str_show(x->columns.v[i]).text);
+                           "step \"%s\": the lists of row %zu have %zu elements in column \"%s\" and %zu in column \"%s\"", x->s->name,
+                           number, *n, str_show(x->columns.v[first - 1]).text, json_size(v), str_show(x->columns.v[i]).text);
         *n = json_size(v);
         first = i + 1;
     }
@@ -191,7 +191,8 @@ static bool expand(expanding *x, const pipe_row *r, const pipe_row *hidden, size
     x->n_null += ok && null;
     x->n_empty += ok && !null && n == 0;
     if (ok && null)
-        run_log_put(x->log, RUN_LOG_WARNING, "step '%s', row %zu: null where a list is expected; the row is kept, with nulls", x->s->name, number);
+        run_log_put(x->log, RUN_LOG_WARNING, "step '%s', row %zu: null where a list is expected; the row is kept, with nulls", x->s->name,
+                    number);
     else if (ok && n == 0)
         run_log_put(x->log, RUN_LOG_WARNING, "step '%s', row %zu: an empty list; no row comes of it", x->s->name, number);
     for (size_t i = 0; i < x->columns.n; i++) json_free(docs[i]);
@@ -205,7 +206,8 @@ static void tell_expanded(const expanding *x) {
         log_msg(LOG_WARN, "step \"%s\": %llu rows have null where a list is expected; they are kept, with nulls", x->s->name,
                 (unsigned long long)x->n_null);
     if (x->log && x->n_empty)
-        log_msg(LOG_WARN, "step \"%s\": %llu rows have an empty list, and no row comes of them", x->s->name, (unsigned long long)x->n_empty);
+        log_msg(LOG_WARN, "step \"%s\": %llu rows have an empty list, and no row comes of them", x->s->name,
+                (unsigned long long)x->n_empty);
 }
 
 bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in, const char *const *names, run_log *log, arena *a,
