@@ -37,7 +37,7 @@ const opt_command command_export = {
         "RUN is the journal OUT.run of a finished or interrupted run. Columns: row, id, feedback, result, status, message, model_name, "
         "and expected_score if the run asked for it; a run with several judgments a row has one line for each, with the columns rubric and "
         "sample "
-        "behind id; with --all every field of the record, then every setting of the run.",
+        "behind id; the journal of gavel run also has step; with --all every field of the record, then every setting of the run.",
     .example = "gavel export verdicts.jsonl.run --out so-far.csv\ngavel export verdicts.jsonl.run --all --out records.jsonl",
     .opts = options,
     .min_args = 1,

@@ -43,11 +43,11 @@ static void put_time(double seconds, buf *out) {
 
 /* Extrapolates each judging step: its time and tokens a judgment, times how many there will be. */
 static void put_estimate(const pipe_summary *all, const pipe_summary *few, buf *out) {
-    const double factor = few->judgments ? (double)all->judgments / (double)few->judgments : 0; /* 0: only counted */
+    const double factor = few->judgments ? (double)all->planned / (double)few->judgments : 0; /* 0: only counted */
     double seconds = 0;
     struct rusage use;
     buf_printf(out, "rows loaded\t%llu\nrows written\t%llu\njudgments\t%llu\n", (unsigned long long)all->rows_in,
-               (unsigned long long)all->rows_out, (unsigned long long)all->judgments);
+               (unsigned long long)all->planned_rows, (unsigned long long)all->planned);
     if (!few->judgments) return;
     buf_printf(out, "judged for the estimate\t%llu, %llu with a verdict\n", (unsigned long long)few->judgments,
                (unsigned long long)few->ok);

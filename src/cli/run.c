@@ -33,7 +33,7 @@ static const opt_def options[] = {
     {"private", 0, OPT_FLAG, AT(make_private), NULL, NULL, 0, 0,
      "With --repo-id: make a private repository; one that is there and public is refused", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL, NULL, 0, 0,
-     "Judge one row of each loading step and write nothing; with --repo-id also print what would be pushed", NULL},
+     "Check all rows, judge one of each loading step, and write nothing; with --repo-id also print what would be pushed", NULL},
     {"fresh", 0, OPT_FLAG, AT(fresh), NULL, NULL, 0, 0, "Start anew instead of continuing OUT.run", NULL},
     {"retry-failed", 0, OPT_FLAG, AT(retry_failed), NULL, NULL, 0, 0, "Judge again the rows of OUT.run that have no verdict", NULL},
     {"json", 0, OPT_FLAG, AT(json), NULL, NULL, 0, 0, "Progress and messages as JSON lines on standard error", NULL},
@@ -81,6 +81,18 @@ static void tell_result(const run_opts *o, const pipe_summary *sum) {
     buf_fini(&line);
 }
 
+/* Before the one row of a dry run: all that a run checks of all rows before it judges. */
+static bool check_all(const run_opts *o, const pipeline *p, pipe_run_spec spec, gv_err *err) {
+    pipe_summary sum = {0};
+    spec.out = o->out ? o->out : o->repo_id;
+    spec.limit = (uint64_t)o->limit;
+    const bool ok = pipe_survey(p, &spec, &sum, err);
+    if (ok && sum.untyped.code != GV_OK)
+        talk_say("warning", "%s; a Distiset and .parquet cannot store that, .jsonl and .csv can", sum.untyped.msg);
+    pipe_summary_fini(&sum);
+    return ok;
+}
+
 /* push: NULL if nothing is pushed. */
 static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
     gv_err err = GV_ERR_INIT;
@@ -107,7 +119,7 @@ static int run_with(const run_opts *o, const pipeline *p, run_push *push) {
                                 .stop = &cli_signal,
                                 .progress = progress_show,
                                 .progress_ctx = &view};
-    const bool ok = pipe_run(p, &spec, &sum, &err);
+    const bool ok = (!o->dry_run || check_all(o, p, spec, &err)) && pipe_run(p, &spec, &sum, &err);
     talk_clear_bar();
     int code = sum.failed ? EXIT_NO_VERDICT : EXIT_OK;
     if (ok) {

@@ -71,16 +71,19 @@ static int run(int n_args, const char **args, const void *opts) {
     if (!p) return code;
     pipe_summary sum = {0};
     const pipe_run_spec spec = {.datasets = o->pipeline.dataset.v, .n_datasets = o->pipeline.dataset.n};
-    if (o->pipeline.dataset.n == 0) {
-        talk_say(
-            "note",
-            "%s: %zu steps; each is one that gavel runs. No row was loaded, so its columns were not looked at; --dataset FILE does that",
-            args[0], p->n_steps);
-    } else if (pipe_survey(p, &spec, &sum, &err)) {
+    const bool here = o->pipeline.dataset.n > 0 || pipe_has_rows_here(p);
+    if (here && pipe_survey(p, &spec, &sum, &err)) {
         talk_say("note", "%s: %zu steps, %llu rows, %llu judgments; every column arrives", args[0], p->n_steps,
-                 (unsigned long long)sum.rows_in, (unsigned long long)sum.judgments);
-    } else {
+                 (unsigned long long)sum.rows_in, (unsigned long long)sum.planned);
+        if (sum.untyped.code != GV_OK)
+            talk_say("warning", "%s; a Distiset and .parquet cannot store that, .jsonl and .csv can", sum.untyped.msg);
+    } else if (here && (sum.loaded || o->pipeline.dataset.n > 0)) {
         code = cli_fail(&err);
+    } else {
+        talk_say("note",
+                 "%s: %zu steps; each is one that gavel runs. No row was loaded, so its columns were not looked at; --dataset FILE does "
+                 "that%s%s",
+                 args[0], p->n_steps, here ? "; its own cannot be read here: " : "", here ? err.msg : "");
     }
     if (code == EXIT_OK) warn_of_steps(p);
     pipe_summary_fini(&sum);
@@ -94,7 +97,11 @@ const opt_command command_validate = {
     .summary = "Check a distilabel pipeline file",
     .detail =
         "Reads a file of distilabel's Pipeline.save() (.yaml, .yml or .json, versions 1.0 to 1.5) and checks everything that can be known "
-        "before rows are read: classes, arguments, rubrics, connections. With --dataset also that each step's columns arrive.\n\n"
+        "before rows are read: classes, arguments, rubrics, connections. With --dataset, or if the pipeline's rows lie in files here, also "
+        "what "
+        "gavel run checks before it judges: that each step's columns arrive, that lists and joins fit, and whether each column has one "
+        "type, "
+        "as a Distiset needs.\n\n"
         "Exit codes: 0 it can be run; 1 it cannot, or the file is broken; 2 wrong usage.",
     .example = "gavel validate pipeline.yaml\n"
                "gavel validate pipeline.yaml --dataset rows.jsonl",

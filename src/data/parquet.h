@@ -49,6 +49,8 @@ typedef struct pq_writer pq_writer;
 pq_writer *pq_writer_open(const char *path, const schema *s, const pq_write_options *o, gv_err *err) GV_MUST_USE;
 /* What pq_writer_open would say of the columns, without a file. */
 bool pq_writer_check(const schema *s, gv_err *err) GV_MUST_USE;
+/* What pq_writer_put would say of one value of a column, whose type is of schema_see_value: GV_FORMAT naming column and row. */
+bool pq_value_check(const schema_type *t, const json_value *v, sv column, uint64_t row, gv_err *err) GV_MUST_USE;
 /* One row: an object by column name (absent: null), or one value a column (NULL: null).  GV_FORMAT naming column, type and row for a value
  * that does not fit; the writer is then of no more use. */
 bool pq_writer_put(pq_writer *w, const json_value *row, gv_err *err) GV_MUST_USE;

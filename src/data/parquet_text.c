@@ -314,3 +314,33 @@ bool pq_get_value(buf *out, const pq_leaf *l, const json_value *v, const char **
     *why = "text is expected";
     return json_kind_of(v) == JSON_STRING && get_string(out, l, json_string(v), why);
 }
+
+/* NULL: it fits. */
+static const char *misfit(const schema_type *t, const json_value *v, buf *scratch) {
+    const pq_leaf leaf = {.type = t, .physical = CARQUET_PHYSICAL_INT64}; /* decides how many bytes an integer takes, and nothing else */
+    const char *why = NULL;
+    if (json_kind_of(v) == JSON_NULL) return NULL;
+    if (t->kind != TYPE_LIST && t->kind != TYPE_STRUCT) {
+        buf_clear(scratch);
+        return pq_get_value(scratch, &leaf, v, &why) ? NULL : why;
+    }
+    for (json_iter it = json_each(v); !why && json_next(&it);) {
+        const schema_type *below = t->kind == TYPE_LIST ? &t->fields[0].type : NULL;
+        for (size_t i = 0; i < t->n_fields && !below; i++)
+            if (sv_eq(t->fields[i].name, it.key)) below = &t->fields[i].type;
+        if (below) why = misfit(below, it.value, scratch);
+    }
+    return why;
+}
+
+bool pq_value_check(const schema_type *t, const json_value *v, sv column, uint64_t row, gv_err *err) {
+    buf scratch = {0}, type = {0};
+    const char *why = misfit(t, v, &scratch);
+    if (why) schema_put_arrow(&type, t, "element");
+    if (why)
+        gv_fail(err, GV_FORMAT, (int64_t)row, "column \"%s\": row %llu does not fit type " SV_FMT ": %s", str_show(column).text,
+                (unsigned long long)row, SV_ARG(sv_sub(buf_view(&type), 0, 200)), why);
+    buf_fini(&scratch);
+    buf_fini(&type);
+    return !why;
+}

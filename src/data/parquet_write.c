@@ -34,7 +34,7 @@ struct pq_writer {
 
 static bool fail_lib(const pq_writer *w, carquet_status_t s, const char *what, gv_err *err) {
     const gv_code code = s == CARQUET_ERROR_OUT_OF_MEMORY ? GV_MEMORY : s == CARQUET_ERROR_FILE_WRITE ? GV_IO : GV_STATE;
-    return gv_fail(err, code, -1, "%s: %s: %s", w->f.path, what, carquet_status_string(s));
+    return gv_fail(err, code, -1, "%s: %s: %s", w->f.path, what, code == GV_MEMORY ? "out of memory" : carquet_status_string(s));
 }
 
 /* ---- opening ---- */
@@ -64,6 +64,7 @@ static bool open_lib(pq_writer *w, const carquet_schema_t *file, gv_err *err) {
     o.write_arrow_schema = false; /* pyarrow would take the metadata ("huggingface") from carquet's, which has none */
     o.async_io = false;
     w->lib = carquet_writer_create_file(w->f.f, file, &o, &e);
+    if (!w->lib && e.code == CARQUET_ERROR_OUT_OF_MEMORY) return gv_fail(err, GV_MEMORY, -1, "%s: out of memory: %s", w->f.path, e.message);
     if (!w->lib) return gv_fail(err, GV_IO, -1, "%s: %s", w->f.path, e.message);
     for (int i = 0; i < w->n_leaves; i++) {
         const carquet_status_t s = carquet_writer_set_column_encoding(w->lib, i, CARQUET_ENCODING_PLAIN);

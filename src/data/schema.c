@@ -213,6 +213,16 @@ static bool see_array(schema *s, schema_type *t, const json_value *v, const plac
     return true;
 }
 
+/* Words for a float that JSON lacks go with numbers, in any order; true: t is widened. */
+static bool see_float_word(schema_type *t, const json_value *v, type_kind k) {
+    const sv text = k == TYPE_STRING ? json_string(v) : (sv){"", 0};
+    const bool word = sv_is(text, "NaN") || sv_is(text, "Infinity") || sv_is(text, "-Infinity"), words = t->float_words;
+    t->float_words = word && (words || t->kind == TYPE_NULL);
+    const bool beside = word ? is_integer(t->kind) || t->kind == TYPE_FLOAT64 : words && (is_integer(k) || k == TYPE_FLOAT64);
+    if (beside) t->kind = TYPE_FLOAT64;
+    return beside;
+}
+
 static bool see(schema *s, schema_type *t, const json_value *v, const place *p, gv_err *err) {
     const json_kind kind = json_kind_of(v);
     switch (kind) {
@@ -226,6 +236,7 @@ static bool see(schema *s, schema_type *t, const json_value *v, const place *p, 
     default: break;
     }
     const type_kind k = kind == JSON_BOOL ? TYPE_BOOL : kind == JSON_STRING ? TYPE_STRING : kind_of_number(v);
+    if (see_float_word(t, v, k)) return true;
     if (t->kind == TYPE_NULL) t->kind = k;
     if (t->kind == k || (kind == JSON_NUMBER && join_numbers(t, k))) return true;
     const schema_type found = {.kind = k};

@@ -3,7 +3,7 @@
  *
  * Every column and member may be null.  All types of one schema live in its arena; a type is changed only through its schema.
  * Inference: null gives way to any type; integers are int64 (uint64 above 2^63), and float64 beside a float; members of objects are sorted
- * by name, as Arrow sorts them; everything else that differs is an error naming the column, both types and the row. */
+ * by name, as Arrow sorts them; "NaN", "Infinity" and "-Infinity" are floats beside numbers, and text otherwise; everything else that differs is an error naming the column, both types and the row. */
 #ifndef GAVEL_DATA_SCHEMA_H
 #define GAVEL_DATA_SCHEMA_H
 
@@ -46,6 +46,7 @@ typedef struct schema_type {
     type_kind kind;
     time_unit unit;
     bool utc;
+    bool float_words; /* TYPE_STRING of inference: all values so far are words for a float that JSON lacks (data/value_text.h) */
     int32_t width, precision, scale;
     struct schema_field *fields;
     size_t n_fields, cap_fields;

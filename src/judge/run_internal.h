@@ -17,6 +17,8 @@ static inline journal_key run_key(uint64_t number, size_t which, uint32_t sample
     return (journal_key){number, (uint32_t)which << 1, sample};
 }
 
+/* Are these settings of a pipeline's run (pipe/run_pipe.h), whose journal has the same records? */
+bool run_is_pipeline(sv settings);
 /* Settings that decide results, as a JSON object of names a user knows. */
 void run_settings_json(const run_spec *spec, const rows_summary *input, const lm_caps *caps, buf *out);
 /* "KEY was X, is now Y; ..." for every setting in which `now` differs from `then`, except the one named `but` (may be NULL); empty if none does. */

@@ -103,6 +103,15 @@ bool run_check_found(const journal *j, const char *name, bool found, gv_err *err
                    name);
 }
 
+bool run_is_pipeline(sv settings) {
+    gv_err ignored = GV_ERR_INIT;
+    json_doc *d = json_parse(settings, &ignored);
+    const json_value *kind = d ? json_get(json_root(d), "kind") : NULL;
+    const bool is = kind && json_kind_of(kind) == JSON_STRING && sv_is(json_string(kind), "pipeline");
+    json_free(d);
+    return is;
+}
+
 static void value_text(const json_value *v, buf *out) {
     if (!v)
         buf_add_str(out, "not recorded");

@@ -177,6 +177,12 @@ static bool read_all(verify *v, gv_err *err) {
     bool found;
     if (!journal_get_meta(v->j, "settings", &found, &v->settings, err)) return false;
     if (!found) return gv_fail(err, GV_STATE, -1, "%s has no judgments yet", journal_path(v->j));
+    if (run_is_pipeline(buf_view(&v->settings)))
+        return gv_fail(
+            err, GV_UNSUPPORTED, -1,
+            "%s is the journal of a pipeline, and only runs of gavel judge are verified; run the pipeline again with another --out and "
+            "compare the files",
+            journal_path(v->j));
     json_doc *d = json_parse(buf_view(&v->settings), err);
     if (!d) return gv_context(err, "%s: its settings", journal_path(v->j));
     const bool ok = read_judging(v, json_root(d), err) && read_sampling(v, json_root(d), err) && read_rows(v, json_root(d), err) &&

@@ -116,10 +116,13 @@ static void put_histogram(buf *out, const card_judge *j) {
     for (size_t i = 0; i < n; i++) put_bar(out, names[i], j->n_score[i], most);
     put_bar(out, "none", failed, most);
     if (!failed) return;
-    buf_add_str(out, "\n| failure | judgments |\n| --- | ---: |\n");
-    for (size_t i = 0; i < CARD_N_STATUS; i++)
-        if (i != JUDGMENT_OK && j->n_status[i])
-            buf_printf(out, "| %s | %llu |\n", judgment_status_name((judgment_status)i), (unsigned long long)j->n_status[i]);
+    buf_add_str(out, "\n| failure | judgments | the first one's reason |\n| --- | ---: | --- |\n");
+    for (size_t i = 0; i < CARD_N_STATUS; i++) {
+        if (i == JUDGMENT_OK || !j->n_status[i]) continue;
+        buf_printf(out, "| %s | %llu | ", judgment_status_name((judgment_status)i), (unsigned long long)j->n_status[i]);
+        if (j->message[i].n) put_code(out, j->message[i]);
+        buf_add_str(out, " |\n");
+    }
 }
 
 static void put_fact(buf *out, const char *name, sv value, bool *first) {

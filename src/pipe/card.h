@@ -23,6 +23,7 @@ typedef struct card_judge {
     uint64_t seed;
     uint64_t n_score[CARD_N_SCORES];
     uint64_t n_status[CARD_N_STATUS]; /* by judgment_status; n_status[JUDGMENT_OK] counts what n_score counts */
+    sv message[CARD_N_STATUS];        /* of the first failure of each kind */
 } card_judge;
 
 /* Adds one judgment; verdict as in judgment.h, read only with JUDGMENT_OK. */

@@ -66,12 +66,17 @@ void distiset_abandon(distiset *d) {
 
 /* ---- configs and rows ---- */
 
-static bool check_name(const distiset *d, sv name, gv_err *err) {
+bool distiset_check_config(sv name, gv_err *err) {
     if (!distiset_is_config_name(name))
         return gv_fail(err, GV_USAGE, -1, "config \"%s\": a name consists of 1 to %u letters, digits, _ and -", str_show(name).text,
                        DISTISET_MAX_CONFIG_BYTES);
     if (sv_is(name, "data") || sv_is(name, "artifacts"))
         return gv_fail(err, GV_USAGE, -1, "config \"" SV_FMT "\": a Distiset has a folder of this name for something else", SV_ARG(name));
+    return true;
+}
+
+static bool check_name(const distiset *d, sv name, gv_err *err) {
+    if (!distiset_check_config(name, err)) return false;
     for (size_t i = 0; i < d->n; i++)
         if (sv_is(name, d->v[i]->name)) return gv_fail(err, GV_USAGE, -1, "config \"" SV_FMT "\" is there twice", SV_ARG(name));
     return d->n < DISTISET_MAX_CONFIGS || gv_fail(err, GV_LIMIT, -1, "more than %u configs", DISTISET_MAX_CONFIGS);

@@ -37,6 +37,7 @@ distiset *distiset_open(const char *dir, gv_err *err) GV_MUST_USE;
 /* A config: the name of a leaf step, or DISTISET_DEFAULT if it is the only one.  GV_USAGE unless the name is [A-Za-z0-9_-]+, at most
  * DISTISET_MAX_CONFIG_BYTES long, new, and none that the layout uses itself ("data", "artifacts").  columns fixes the order of what it
  * names; may be empty.  *config is the index for distiset_put; the card lists configs in this order. */
+bool distiset_check_config(sv name, gv_err *err) GV_MUST_USE; /* of the name alone, before there are rows */
 bool distiset_add_config(distiset *d, sv name, const distiset_column *columns, size_t n_columns, size_t *config, gv_err *err) GV_MUST_USE;
 
 /* One row.  Columns not seen before go behind the others; a column that the row lacks is null.  raw_name of a cell is not used. */

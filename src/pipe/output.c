@@ -32,7 +32,7 @@ size_t pipe_count_leaves(const pipeline *p) {
 }
 
 bool pipe_check_output(const pipeline *p, const pipe_run_spec *spec, gv_err *err) {
-    if (!pipe_is_file(spec->out)) return pipe_check_folder(spec, err);
+    if (!pipe_is_file(spec->out)) return pipe_check_folder(p, spec, err);
     if (!rows_is_file_name(spec->out) && !rows_writer_check(spec->out, err))
         return gv_context(err, "--out is taken for a file, because no such folder is here");
     if (pipe_count_leaves(p) > 1)
@@ -58,9 +58,7 @@ void pipe_table_columns(const pipe_table *t, arena *a, pipe_names *out) {
     }
 }
 
-/* Types of the leaf's columns for a format that needs them: a judge's columns have theirs whatever the values, others are as their values. */
-static bool types_of(pipe_runner *r, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) {
-    const pipe_table *t = &r->tables[leaf];
+bool pipe_leaf_types(const pipe_runner *r, const pipe_table *t, size_t leaf, const pipe_names *columns, schema *out, gv_err *err) {
     for (size_t c = 0; c < columns->n; c++) {
         const char *type = pipe_column_type(r->p, r->columns, r->loaded, leaf, columns->v[c]);
         schema_field *f = schema_add(out, columns->v[c], err);
@@ -86,7 +84,7 @@ static bool write_file(pipe_runner *r, gv_err *err) {
     schema types;
     schema_init(&types);
     pipe_table_columns(t, &r->a, &columns);
-    bool ok = !typed || types_of(r, leaf, &columns, &types, err);
+    bool ok = !typed || pipe_leaf_types(r, t, leaf, &columns, &types, err);
     rows_writer *w = NULL;
     if (ok) w = typed ? rows_writer_open_typed(r->spec->out, &types, err) : rows_writer_open(r->spec->out, columns.v, columns.n, err);
     ok = w != NULL;

@@ -47,7 +47,14 @@ bool pipe_write_folder(pipe_runner *r, gv_err *err) {
     return ok;
 }
 
-bool pipe_check_folder(const pipe_run_spec *spec, gv_err *err) {
+bool pipe_check_configs(const pipeline *p, const char *out, gv_err *err) {
+    for (size_t i = 0; !pipe_is_file(out) && pipe_count_leaves(p) > 1 && i < p->n_steps; i++)
+        if (p->steps[i].n_after == 0 && !distiset_check_config(sv_of(p->steps[i].name), err)) return false;
+    return true;
+}
+
+bool pipe_check_folder(const pipeline *p, const pipe_run_spec *spec, gv_err *err) {
+    if (!pipe_check_configs(p, spec->out, err)) return false;
     distiset *d = distiset_open(spec->out, err);
     distiset_abandon(d);
     return d != NULL;

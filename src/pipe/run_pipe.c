@@ -64,11 +64,23 @@ static void flatten(const json_value *v, const char *path, buf *out) {
     }
 }
 
+/* Which steps decide judgments: judges, and those whose rows reach one.  What comes behind the last judge may change at any time. */
+static void mark_deciding(const pipeline *p, bool *deciding) {
+    for (size_t k = p->n_steps; k-- > 0;) {
+        const pipe_step *s = &p->steps[p->order[k]];
+        deciding[p->order[k]] = s->kind == PIPE_JUDGE;
+        for (size_t a = 0; a < s->n_after; a++) deciding[p->order[k]] |= deciding[s->after[a]];
+    }
+}
+
 static void settings(const pipe_runner *r, char (*digests)[65], buf *out) {
+    bool deciding[PIPE_MAX_STEPS] = {false};
+    mark_deciding(r->p, deciding);
     buf_add_str(out, "{\"kind\":\"pipeline\"");
     for (size_t i = 0; i < r->p->n_steps; i++) {
         const pipe_step *s = &r->p->steps[i];
         buf before = {0};
+        if (!deciding[i]) continue;
         buf_printf(out, ",\"%s class\":\"%s\"", s->name, s->class_name);
         for (size_t k = 0; k < s->n_before; k++) buf_printf(&before, "%s%s", k ? "," : "", r->p->steps[s->before[k]].name);
         buf_printf(out, ",\"%s rows from\":\"%s\"", s->name, before.p ? before.p : "");
@@ -92,18 +104,36 @@ static bool open_journal(pipe_runner *r, gv_err *err) {
     return r->j && r->log;
 }
 
+/* The judging steps by their number in the journal's keys, for `gavel export`. */
+static bool set_judges(pipe_runner *r, gv_err *err) {
+    buf text = {0};
+    for (size_t k = 0; k < r->p->n_steps; k++) {
+        const pipe_step *s = &r->p->steps[r->p->order[k]];
+        const json_value *mode = pipe_arg(s->json, "mode");
+        if (s->kind != PIPE_JUDGE) continue;
+        buf_add_str(&text, text.n ? ",{\"step\":" : "[{\"step\":");
+        json_put_string(&text, sv_of(s->name));
+        buf_printf(&text, ",\"relative\":%s}", mode && sv_is(json_string(mode), "relative") ? "true" : "false");
+    }
+    buf_add_char(&text, ']');
+    const bool ok = journal_set_meta(r->j, "judges", buf_view(&text), err);
+    buf_fini(&text);
+    return ok;
+}
+
 static bool same_settings(pipe_runner *r, char (*digests)[65], gv_err *err) {
     buf then = {0}, now = {0};
     bool found = false;
     settings(r, digests, &now);
     bool ok = journal_get_meta(r->j, "settings", &found, &then, err);
-    if (ok && found)
+    if (ok && found && journal_count(r->j).records)
         ok = run_settings_same(r->journal_path.p, buf_view(&then), buf_view(&now), err);
     else if (ok && journal_count(r->j).records)
         ok = gv_fail(err, GV_FORMAT, -1, "journal %s is damaged: it has records but no text \"settings\"; start anew with --fresh",
                      r->journal_path.p);
-    else if (ok)
-        ok = journal_set_meta(r->j, "settings", buf_view(&now), err) && journal_set_meta(r->j, "gavel_version", SV(GAVEL_VERSION), err);
+    else if (ok) /* new, or nothing was judged with what it says */
+        ok = journal_set_meta(r->j, "settings", buf_view(&now), err) && journal_set_meta(r->j, "gavel_version", SV(GAVEL_VERSION), err) &&
+             set_judges(r, err);
     buf_fini(&then);
     buf_fini(&now);
     return ok;
@@ -145,33 +175,32 @@ static bool load_all(pipe_runner *r, char (*digests)[65], gv_err *err) {
         if (!pipe_load_rows(r, s, &(pipe_loaded){&r->tables[i], &r->columns[i], &r->loaded[i]}, digests[i], err)) return false;
         if (r->tables[i].n == 0) return gv_fail(err, GV_USAGE, -1, "step \"%s\" has no rows", s->name);
     }
+    r->sum->loaded = true;
     return pipe_check_columns(r->p, r->columns, &r->a, err);
+}
+
+bool pipe_pass_rows(const pipeline *p, size_t i, const pipe_table *tables, const pipe_table *loaded, run_log *log, arena *a,
+                    pipe_table *out, gv_err *err) {
+    const pipe_step *s = &p->steps[i];
+    const pipe_table *in[PIPE_MAX_STEPS] = {loaded};
+    const char *names[PIPE_MAX_STEPS] = {"--dataset"};
+    for (size_t k = 0; k < s->n_before; k++) {
+        in[k] = &tables[s->before[k]];
+        names[k] = p->steps[s->before[k]].name;
+    }
+    if (!pipe_is_source(s->kind)) return pipe_step_run(s, in, s->n_before ? s->n_before : 1, names, log, a, out, err);
+    const pipe_row hidden = {0}; /* its rows are there; only their columns get other names */
+    const bool renamed = json_size(pipe_arg_map(s, "output_mappings")) > 0;
+    for (size_t k = 0; k < loaded->n; k++) pipe_table_add(out, renamed ? pipe_row_map_out(s, &loaded->v[k], &hidden, a) : loaded->v[k]);
+    return true;
 }
 
 static bool run_step(pipe_runner *r, size_t i, size_t *judges, gv_err *err) {
     const pipe_step *s = &r->p->steps[i];
-    const pipe_table *in[PIPE_MAX_STEPS];
-    const char *names[PIPE_MAX_STEPS];
+    const pipe_table *from = s->n_before ? &r->tables[s->before[0]] : &r->tables[i];
     pipe_table out = {0};
-    bool ok = true;
-    for (size_t k = 0; k < s->n_before; k++) {
-        in[k] = &r->tables[s->before[k]];
-        names[k] = r->p->steps[s->before[k]].name;
-    }
-    if (pipe_is_source(s->kind)) { /* its rows are there; only their columns get other names */
-        const pipe_row hidden = {0};
-        const bool renamed = json_size(pipe_arg_map(s, "output_mappings")) > 0;
-        for (size_t k = 0; k < r->tables[i].n; k++)
-            pipe_table_add(&out, renamed ? pipe_row_map_out(s, &r->tables[i].v[k], &hidden, &r->a) : r->tables[i].v[k]);
-    } else {
-        const size_t n_in = s->n_before ? s->n_before : 1;
-        if (!s->n_before) {
-            in[0] = &r->tables[i]; /* of --dataset */
-            names[0] = "--dataset";
-        }
-        ok = s->kind == PIPE_JUDGE ? pipe_judge_rows(r, s, (*judges)++, in[0], &out, err)
-                                   : pipe_step_run(s, in, n_in, names, &r->a, &out, err);
-    }
+    const bool ok = s->kind == PIPE_JUDGE ? pipe_judge_rows(r, s, (*judges)++, from, &out, err)
+                                          : pipe_pass_rows(r->p, i, r->tables, &r->tables[i], r->log, &r->a, &out, err);
     pipe_table_fini(&r->tables[i]);
     r->tables[i] = out;
     if (ok && s->n_after == 0) r->sum->rows_out += out.n;
@@ -183,13 +212,15 @@ bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, g
     char(*digests)[65] = gv_xcalloc(p->n_steps, sizeof *digests);
     size_t judges = 0;
     init(&r, p, spec, out);
-    bool ok = !spec->out || pipe_check_output(p, spec, err);
-    ok = ok && load_all(&r, digests, err) && (!spec->out || (open_journal(&r, err) && same_settings(&r, digests, err)));
+    bool ok = pipe_check_given(p, spec, err) && (!spec->out || pipe_check_output(p, spec, err)) && load_all(&r, digests, err) &&
+              pipe_preflight(&r, err) && (!spec->out || (open_journal(&r, err) && same_settings(&r, digests, err)));
     run_log_put(r.log, RUN_LOG_INFO, "pipeline '%s': %llu rows", p->name, (unsigned long long)out->rows_in);
     if (r.n_bad_rows)
         run_log_put(r.log, RUN_LOG_WARNING, "%llu rows break their format, and their columns are null: %s",
                     (unsigned long long)r.n_bad_rows, r.first_bad_row);
+    ok = ok && pipe_check_models(&r, err);
     for (size_t k = 0; ok && k < p->n_steps; k++) ok = run_step(&r, p->order[k], &judges, err);
+    pipe_tell_failures(&r);
     if (ok && spec->out) {
         gv_err log_err = GV_ERR_INIT;
         ok = run_log_close(r.log, &log_err) || gv_fail(err, log_err.code, -1, "%s", log_err.msg);
@@ -207,23 +238,10 @@ bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, g
 bool pipe_survey(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) {
     pipe_runner r;
     char(*digests)[65] = gv_xcalloc(p->n_steps, sizeof *digests);
-    size_t *rows = gv_xcalloc(p->n_steps, sizeof *rows);
     init(&r, p, spec, out);
-    bool ok = load_all(&r, digests, err);
-    for (size_t k = 0; ok && k < p->n_steps; k++) {
-        const size_t i = p->order[k];
-        const pipe_step *s = &p->steps[i];
-        pipe_judge j;
-        rows[i] = s->n_before ? rows[s->before[0]] : r.tables[i].n;
-        if (s->kind == PIPE_JUDGE) {
-            ok = pipe_judge_read(s, &r.a, &j, err);
-            out->judgments += ok ? (uint64_t)rows[i] * j.n_generations : 0;
-            if (ok && !j.group) rows[i] *= j.n_generations;
-        }
-        if (s->n_after == 0) out->rows_out += rows[i];
-    }
+    const bool ok = pipe_check_given(p, spec, err) && (!spec->out || pipe_check_configs(p, spec->out, err)) && load_all(&r, digests, err) &&
+                    pipe_preflight(&r, err);
     fini(&r);
-    free(rows);
     free(digests);
     return ok;
 }

@@ -43,6 +43,9 @@ typedef struct pipe_summary {
     uint64_t judgments, ok, failed, by_status[CARD_N_STATUS];
     pipe_judge_summary *judges; /* in order of execution; free with pipe_summary_fini */
     size_t n_judges;
+    bool loaded;                    /* all rows could be read */
+    uint64_t planned, planned_rows; /* judgments that the whole run makes, rows of the leaves: known before anything is judged */
+    gv_err untyped;                 /* why rows fit no Distiset or .parquet; GV_OK if they do.  Asked when spec->out is NULL */
     run_progress last;
 } pipe_summary;
 void pipe_summary_fini(pipe_summary *s);
@@ -53,7 +56,11 @@ bool pipe_run(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, g
 /* Does --out name a file of rows, by its suffix?  Otherwise it is a folder. */
 bool pipe_is_file(const char *out);
 
-/* Only loads the rows and checks that every column arrives: rows_in is filled, and judgments with how many a run would make. */
+/* Do all its rows lie in files of this machine, as far as their names tell? */
+bool pipe_has_rows_here(const pipeline *p);
+
+/* Only loads the rows and checks all that can be known before a row is judged: that every column arrives, lists and joins fit, and the rows fit the
+ * output.  rows_in, planned, planned_rows and untyped are filled. */
 bool pipe_survey(const pipeline *p, const pipe_run_spec *spec, pipe_summary *out, gv_err *err) GV_MUST_USE;
 
 #endif

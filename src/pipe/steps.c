@@ -1,4 +1,5 @@
 /* The steps that change columns.  Each works row by row, so batches play no part.  See table.h. */
+#include "base/log.h"
 #include "pipe/columns.h"
 #include "pipe/pipe_internal.h"
 #include "pipe/table.h"
@@ -132,55 +133,96 @@ static bool combine(const pipe_row *const *rows, size_t n, arena *a, pipe_row *o
     return true;
 }
 
-/* One row for each element of the lists in the step's columns; null is a list of nothing, and other columns are repeated. */
-static bool expand(const pipe_step *s, const pipe_row *r, const pipe_row *hidden, size_t number, arena *a, pipe_table *out, gv_err *err) {
+/* What ExpandColumns makes of rows that have no list: told once for all of them. */
+typedef struct expanding {
+    const pipe_step *s;
     pipe_names columns, names;
-    pipe_step_inputs(s, a, &columns);
-    pipe_step_outputs(s, a, &names);
-    json_doc **docs = arena_alloc(a, columns.n * sizeof *docs);
-    json_iter *each = arena_alloc(a, columns.n * sizeof *each);
-    size_t n = 0, opened = 0;
-    bool ok = true;
-    for (; ok && opened < columns.n; opened++) {
-        const rows_cell *c = pipe_row_get(r, columns.v[opened]);
-        docs[opened] = json_parse(c ? c->raw : SV("null"), err);
-        if (!docs[opened]) {
-            ok = false;
-            break;
+    run_log *log;
+    uint64_t n_null, n_empty; /* rows kept with nulls; rows of which none was made */
+} expanding;
+
+/* The lists of a row: their documents, and how many elements each has.  *null: one of them is null. */
+static bool open_lists(const expanding *x, const pipe_row *r, size_t number, json_doc **docs, size_t *n, bool *null, gv_err *err) {
+    size_t first = 0;
+    *n = 0;
+    *null = false;
+    for (size_t i = 0; i < x->columns.n; i++) {
+        const rows_cell *c = pipe_row_get(r, x->columns.v[i]);
+        docs[i] = json_parse(c ? c->raw : SV("null"), err);
+        if (!docs[i]) return gv_context(err, "step \"%s\", row %zu", x->s->name, number);
+        const json_value *v = json_root(docs[i]);
+        if (json_kind_of(v) == JSON_NULL) {
+            *null = true;
+            continue;
         }
-        const json_value *v = json_root(docs[opened]);
-        const bool list = json_kind_of(v) == JSON_ARRAY;
-        if (!list && json_kind_of(v) != JSON_NULL)
-            ok = gv_fail(err, GV_FORMAT, (int64_t)number, "step \"%s\": column \"%s\" of row %zu is a %s, expected a list", s->name,
-                         str_show(columns.v[opened]).text, number, json_kind_name(v));
-        const size_t m = list ? json_size(v) : 0;
-        if (ok && opened > 0 && m != n)
-            ok = gv_fail(err, GV_FORMAT, (int64_t)number, "step \"%s\": the lists of row %zu have %zu and %zu elements", s->name, number, n,
-                         m);
-        n = m;
-        each[opened] = json_each(v);
+        if (json_kind_of(v) != JSON_ARRAY)
+            return gv_fail(err, GV_FORMAT, (int64_t)number, "step \"%s\": column \"%s\" of row %zu is a %s, expected a list", x->s->name,
+                           str_show(x->columns.v[i]).text, number, json_kind_name(v));
+        if (first && json_size(v) != *n)
+            return gv_fail(err, GV_FORMAT, (int64_t)number,
+                           "step \"%s\": the lists of row %zu have %zu elements in column \"%s\" and %zu in column \"%s\"", x->s->name,
+                           number, *n, str_show(x->columns.v[first - 1]).text, json_size(v), str_show(x->columns.v[i]).text);
+        *n = json_size(v);
+        first = i + 1;
     }
-    for (size_t i = 0; ok && i < n; i++) {
+    return true;
+}
+
+/* One row for each element of the lists in the step's columns, with the other columns repeated.  A row with null for a list is kept, with nulls, so
+ * that its verdict is not lost; an empty list makes no row. */
+static bool expand(expanding *x, const pipe_row *r, const pipe_row *hidden, size_t number, arena *a, pipe_table *out, gv_err *err) {
+    json_doc **docs = gv_xcalloc(x->columns.n, sizeof *docs);
+    json_iter *each = gv_xcalloc(x->columns.n, sizeof *each);
+    size_t n = 0;
+    bool null = false;
+    const bool ok = open_lists(x, r, number, docs, &n, &null, err);
+    for (size_t c = 0; ok && c < x->columns.n; c++) each[c] = json_each(json_root(docs[c]));
+    for (size_t i = 0; ok && i < (null ? 1 : n); i++) {
         pipe_row one = pipe_row_copy(r, a);
-        for (size_t c = 0; c < columns.n; c++) {
+        for (size_t c = 0; c < x->columns.n; c++) {
             buf text = {0};
-            if (!json_next(&each[c])) break;
-            json_put_value(&text, each[c].value);
-            pipe_row_set(&one, names.v[c], dup_buf(&text, a), a);
+            if (null)
+                buf_add_str(&text, "null");
+            else if (json_next(&each[c]))
+                json_put_value(&text, each[c].value);
+            pipe_row_set(&one, x->names.v[c], dup_buf(&text, a), a);
         }
-        pipe_table_add(out, pipe_row_map_out(s, &one, hidden, a));
+        pipe_table_add(out, pipe_row_map_out(x->s, &one, hidden, a));
     }
-    for (size_t i = 0; i < opened; i++) json_free(docs[i]);
+    x->n_null += ok && null;
+    x->n_empty += ok && !null && n == 0;
+    if (ok && null)
+        run_log_put(x->log, RUN_LOG_WARNING, "step '%s', row %zu: null where a list is expected; the row is kept, with nulls", x->s->name,
+                    number);
+    else if (ok && n == 0)
+        run_log_put(x->log, RUN_LOG_WARNING, "step '%s', row %zu: an empty list; no row comes of it", x->s->name, number);
+    for (size_t i = 0; i < x->columns.n; i++) json_free(docs[i]);
+    free(docs);
+    free(each);
     return ok;
 }
 
-bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in, const char *const *names, arena *a, pipe_table *out,
-                   gv_err *err) {
+static void tell_expanded(const expanding *x) {
+    if (x->log && x->n_null)
+        log_msg(LOG_WARN, "step \"%s\": %llu rows have null where a list is expected; they are kept, with nulls", x->s->name,
+                (unsigned long long)x->n_null);
+    if (x->log && x->n_empty)
+        log_msg(LOG_WARN, "step \"%s\": %llu rows have an empty list, and no row comes of them", x->s->name,
+                (unsigned long long)x->n_empty);
+}
+
+bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in, const char *const *names, run_log *log, arena *a,
+                   pipe_table *out, gv_err *err) {
     for (size_t i = 1; i < n_in; i++)
         if (in[i]->n != in[0]->n)
             return gv_fail(err, GV_USAGE, -1,
                            "step \"%s\" joins rows one by one, but \"%s\" gives %zu and \"%s\" %zu; make num_generations the same", s->name,
                            names[0], in[0]->n, names[i], in[i]->n);
+    expanding x = {.s = s, .log = log};
+    pipe_step_inputs(s, a, &x.columns);
+    pipe_step_outputs(s, a, &x.names);
+    if (s->kind == PIPE_EXPAND && x.names.n != x.columns.n)
+        return gv_fail(err, GV_USAGE, -1, "step \"%s\": two of its columns are to have the same name", s->name);
     const pipe_row **rows = gv_xcalloc(n_in, sizeof *rows);
     pipe_row *mapped = gv_xcalloc(n_in, sizeof *mapped);
     bool ok = true;
@@ -191,7 +233,7 @@ bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in,
             rows[i] = &mapped[i];
         }
         if (s->kind == PIPE_EXPAND) {
-            ok = expand(s, rows[0], &hidden, r, a, out, err);
+            ok = expand(&x, rows[0], &hidden, r, a, out, err);
             continue;
         }
         if (s->kind == PIPE_KEEP)
@@ -200,6 +242,7 @@ bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in,
             ok = s->kind == PIPE_GROUP ? group(s, rows, n_in, a, &made, err) : combine(rows, n_in, a, &made, err);
         if (ok) pipe_table_add(out, pipe_row_map_out(s, &made, &hidden, a));
     }
+    if (ok) tell_expanded(&x);
     free(rows);
     free(mapped);
     return ok;

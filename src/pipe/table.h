@@ -4,6 +4,7 @@
 
 #include "data/rows.h"
 #include "pipe/pipe.h"
+#include "pipe/run_log.h"
 
 typedef struct pipe_row {
     rows_cell *cells; /* raw_name is not used */
@@ -30,8 +31,9 @@ pipe_row pipe_row_map_in(const pipe_step *s, const pipe_row *r, arena *a, pipe_r
 /* Back again: output_mappings, input_mappings, then the hidden cells at the end. */
 pipe_row pipe_row_map_out(const pipe_step *s, const pipe_row *r, const pipe_row *hidden, arena *a);
 
-/* KeepColumns, GroupColumns, CombineOutputs, ExpandColumns: in[n_in] tables, one for each step before.  Errors name the step and row. */
-bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in, const char *const *names, arena *a, pipe_table *out,
-                   gv_err *err) GV_MUST_USE;
+/* KeepColumns, GroupColumns, CombineOutputs, ExpandColumns: in[n_in] tables, one for each step before.  Errors name the step and row.  log, which may
+ * be NULL, gets the rows of which ExpandColumns makes none, or one with nulls. */
+bool pipe_step_run(const pipe_step *s, const pipe_table *const *in, size_t n_in, const char *const *names, run_log *log, arena *a,
+                   pipe_table *out, gv_err *err) GV_MUST_USE;
 
 #endif

@@ -3,6 +3,7 @@
  *
  * A request's id is row * generations + generation, and the journal's key is (row, number of the step, generation).  What the journal has
  * is taken from there, if it was made of the same values. */
+#include "base/log.h"
 #include "base/thread.h"
 #include "judge/answer.h"
 #include "judge/warn.h"
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TOLD_FAILURES = 20 };
+
 /* What is kept of a judgment for the output: JSON texts in the run's arena, empty for none. */
 typedef struct answer {
     sv raw, feedback;
@@ -22,7 +25,8 @@ typedef struct answer {
 } answer;
 
 typedef struct task {
-    pipe_runner *r;
+    pipe_runner *r; /* NULL when verdicts are made up */
+    arena *a;       /* of the rows that come out */
     const pipe_step *s;
     const pipe_table *in;
     size_t number;
@@ -37,6 +41,7 @@ typedef struct task {
     card_judge *card;
     bool begun;
     size_t in_flight;
+    uint64_t failed_at[CARD_N_STATUS]; /* [status] the first such request and one more; 0: none */
 } task;
 
 static sv copied(arena *a, sv s) {
@@ -57,6 +62,28 @@ static sv quoted(arena *a, sv text) {
 
 /* ---- records ---- */
 
+static void put_failure(const task *t, const judgment *g, buf *out) {
+    buf_printf(out, "step '%s', row %" PRIu64, t->s->name, g->row);
+    if (t->j.n_generations > 1) buf_printf(out, ", generation %u", (unsigned)g->sample);
+    buf_printf(out, ": %s", judgment_status_name(g->status));
+    if (g->message.n) buf_printf(out, ": " SV_FMT, SV_ARG(g->message));
+}
+
+/* The card gets the message of each status's first row, whichever was answered first. */
+static void keep_failure(task *t, const judgment *g) {
+    const uint64_t at = g->row * t->j.n_generations + g->sample + 1;
+    uint64_t *first = &t->failed_at[g->status];
+    if (!*first || at < *first) {
+        *first = at;
+        t->card->message[g->status] = copied(&t->r->a, g->message);
+    }
+    if (t->r->told++ >= TOLD_FAILURES) return;
+    buf text = {0};
+    put_failure(t, g, &text);
+    log_msg(LOG_WARN, "%s", text.p);
+    buf_fini(&text);
+}
+
 static void keep_answer(task *t, const judgment *g) {
     answer *w = &t->answers[g->row * t->j.n_generations + g->sample];
     arena *a = &t->r->a;
@@ -69,6 +96,7 @@ static void keep_answer(task *t, const judgment *g) {
     if (g->has_raw && t->metadata && t->j.raw_output) w->raw = quoted(a, g->raw);
     if (g->has_feedback) w->feedback = quoted(a, g->feedback);
     card_judge_count(t->card, g->status, g->verdict);
+    if (g->status != JUDGMENT_OK) keep_failure(t, g);
     sum->judgments++;
     sum->by_status[g->status]++;
     if (g->status == JUDGMENT_OK)
@@ -130,6 +158,11 @@ static bool record(task *t, const judgment *g, gv_err *err) {
         ok = (t->begun || begin(t, err)) &&
              journal_put(t->r->j, (journal_key){g->row, (uint32_t)t->number, g->sample}, g->status != JUDGMENT_OK, buf_view(&text), err);
     }
+    buf_clear(&text);
+    if (g->status != JUDGMENT_OK && t->r->log) {
+        put_failure(t, g, &text);
+        run_log_put(t->r->log, RUN_LOG_WARNING, "%s", text.p);
+    }
     buf_fini(&text);
     keep_answer(t, g);
     return ok;
@@ -176,14 +209,14 @@ typedef struct lookup_ctx {
     const pipe_row *at;
     json_doc *docs[4];
     size_t n;
+    gv_err failed; /* no memory for a value */
 } lookup_ctx;
 
 static bool look_up(void *ctx, const char *column, prompt_field *out) {
     lookup_ctx *c = ctx;
     const rows_cell *cell = pipe_row_get(c->at, sv_of(column));
-    gv_err ignored = GV_ERR_INIT;
     if (!cell || c->n == sizeof c->docs / sizeof *c->docs) return false;
-    json_doc *doc = json_parse(cell->raw, &ignored);
+    json_doc *doc = json_parse(cell->raw, &c->failed);
     if (!doc) return false;
     c->docs[c->n++] = doc;
     *out = (prompt_field){json_root(doc), {0}};
@@ -250,29 +283,32 @@ static bool from_journal(task *t, size_t i, uint32_t sample, bool *done, uint32_
     return ok;
 }
 
-/* A row's prompt, its texts in a; 0 messages, and why, if its values make none. */
-static size_t make_messages(const task *t, size_t i, arena *a, lm_message messages[2], char hash[65], gv_err *why) {
+/* A row's prompt, its texts in a; 0 messages, and why, if its values make none.  Fails without memory only. */
+static bool make_messages(const task *t, size_t i, arena *a, lm_message messages[2], size_t *n, char hash[65], gv_err *why, gv_err *err) {
     pipe_row hidden;
     const pipe_row at = pipe_row_map_in(t->s, &t->in->v[i], a, &hidden);
-    lookup_ctx ctx = {.at = &at};
+    lookup_ctx ctx = {.at = &at, .failed = GV_ERR_INIT};
     prompt_values v = {0};
     prompt_text text = {0};
-    size_t n = 0;
-    if (prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, why)) {
+    const bool good = prompt_values_read(&t->j.prompt, look_up, &ctx, a, &v, why);
+    const bool ok =
+        ctx.failed.code == GV_OK || gv_fail(err, ctx.failed.code, -1, "step \"%s\", row %zu: %s", t->s->name, i, ctx.failed.msg);
+    *n = 0;
+    if (good && ok) {
         v.rubric = rubric_insert(&t->j.rubric, STYLE_DISTILABEL, t->j.prompt.mode);
         prompt_build(&t->j.prompt, &v, a, &text);
-        n = prompt_messages(&text, messages);
+        *n = prompt_messages(&text, messages);
         memcpy(hash, text.hash, sizeof text.hash);
     }
     for (size_t k = 0; k < ctx.n; k++) json_free(ctx.docs[k]);
-    return n;
+    return ok;
 }
 
 static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
     gv_err why = GV_ERR_INIT;
     lm_message messages[2];
-    const size_t n = make_messages(t, i, a, messages, t->hashes[i], &why);
-    bool ok = true;
+    size_t n;
+    bool ok = make_messages(t, i, a, messages, &n, t->hashes[i], &why, err);
     for (uint32_t g = 0; ok && g < t->j.n_generations; g++) {
         bool done;
         uint32_t attempt;
@@ -286,7 +322,6 @@ static bool judge_row(task *t, size_t i, arena *a, gv_err *err) {
         judgment bad = judgment_of(t, i, g, attempt, id, sizeof id);
         bad.status = JUDGMENT_BAD_INPUT;
         bad.message = sv_of(why.msg);
-        run_log_put(t->r->log, RUN_LOG_WARNING, "step '%s', row %zu: %s", t->s->name, i, why.msg);
         ok = record(t, &bad, err);
     }
     return ok;
@@ -331,18 +366,19 @@ static void put_metadata(const task *t, sv input, const answer *w, buf *out) {
 }
 
 /* One row for the answers [from, from + n) of row i; lists of them if the step groups.  Prompts are made again rather than kept. */
-static void put_row(const task *t, size_t i, size_t from, size_t n, arena *scratch, pipe_table *out) {
-    arena *a = &t->r->a;
+static bool put_row(const task *t, size_t i, size_t from, size_t n, arena *scratch, pipe_table *out, gv_err *err) {
+    arena *a = t->a;
     pipe_row hidden;
     pipe_row made = pipe_row_map_in(t->s, &t->in->v[i], scratch, &hidden);
     buf feedback = {0}, result = {0}, metadata = {0};
     sv input = {0};
     bool asked = false;
-    if (t->metadata && t->j.raw_input) {
+    if (t->metadata && t->j.raw_input && t->r) { /* a row that is made up has no prompt */
         lm_message messages[2];
         char hash[65];
         gv_err known = GV_ERR_INIT;
-        const size_t m = make_messages(t, i, scratch, messages, hash, &known);
+        size_t m;
+        if (!make_messages(t, i, scratch, messages, &m, hash, &known, err)) return false;
         if (m) input = raw_input(messages, m, scratch);
     }
     for (size_t k = 0; k < n; k++) {
@@ -369,17 +405,20 @@ static void put_row(const task *t, size_t i, size_t from, size_t n, arena *scrat
     buf_fini(&feedback);
     buf_fini(&result);
     buf_fini(&metadata);
+    return true;
 }
 
-static void put_rows(const task *t, pipe_table *out) {
+static bool put_rows(const task *t, pipe_table *out, gv_err *err) {
     const size_t n = t->j.n_generations;
     arena scratch;
     arena_init(&scratch);
-    for (size_t i = 0; i < t->in->n; i++) {
-        for (size_t g = 0; g < (t->j.group ? 1 : n); g++) put_row(t, i, i * n + g, t->j.group ? n : 1, &scratch, out);
+    bool ok = true;
+    for (size_t i = 0; ok && i < t->in->n; i++) {
+        for (size_t g = 0; ok && g < (t->j.group ? 1 : n); g++) ok = put_row(t, i, i * n + g, t->j.group ? n : 1, &scratch, out, err);
         arena_reset(&scratch);
     }
     arena_fini(&scratch);
+    return ok;
 }
 
 /* ---- the step ---- */
@@ -387,15 +426,9 @@ static void put_rows(const task *t, pipe_table *out) {
 static bool prepare(task *t, gv_err *err) {
     pipe_runner *r = t->r;
     const size_t n = t->in->n * t->j.n_generations;
-    if (t->in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
-        return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", t->s->name, t->in->n,
-                       UINT32_MAX / PIPE_MAX_GENERATIONS);
     if (!pipe_open_model(r, t->s, &t->j, err)) return false;
     pipe_warn_of_tokens(t->s, &t->j);
     const lm_caps *caps = lm_peek_caps(r->model);
-    if (t->j.constrained && !caps->constrained)
-        return gv_fail(err, GV_UNSUPPORTED, -1, "step \"%s\": %s cannot constrain the verdict; remove llm.structured_output", t->s->name,
-                       caps->model_name);
     t->known = caps->known;
     warn_of_settings(t->known, &t->j.prompt, r->spec->engine.ctx);
     t->model_name = arena_dup(&r->a, caps->model_name, strlen(caps->model_name));
@@ -420,7 +453,7 @@ static bool prepare(task *t, gv_err *err) {
 }
 
 bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pipe_table *in, pipe_table *out, gv_err *err) {
-    task t = {.r = r, .s = s, .in = in, .number = number};
+    task t = {.r = r, .a = &r->a, .s = s, .in = in, .number = number};
     arena scratch;
     arena_init(&scratch);
     bool ok = pipe_judge_read(s, &r->a, &t.j, err) && prepare(&t, err);
@@ -442,7 +475,7 @@ bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pi
             if (k != JUDGMENT_OK) js->failed += t.card->n_status[k];
         }
         warn_of_long(t.known, t.n_long, js->judgments, "judgments");
-        put_rows(&t, out);
+        ok = put_rows(&t, out, err);
         run_log_put(r->log, RUN_LOG_INFO, "step '%s': %" PRIu64 " judgments, %" PRIu64 " without a verdict", s->name, js->judgments,
                     js->failed);
     }
@@ -454,4 +487,34 @@ bool pipe_judge_rows(pipe_runner *r, const pipe_step *s, size_t number, const pi
     free(t.hashes);
     arena_fini(&scratch);
     return ok;
+}
+
+bool pipe_judge_pretend(const pipe_step *s, const pipe_table *in, arena *a, pipe_table *out, uint64_t *judgments, gv_err *err) {
+    task t = {.a = a, .s = s, .in = in, .metadata = true, .model_json = SV("\"\"")};
+    if (!pipe_judge_read(s, a, &t.j, err)) return false;
+    if (in->n > UINT32_MAX / PIPE_MAX_GENERATIONS)
+        return gv_fail(err, GV_LIMIT, -1, "step \"%s\": %zu rows, over the limit of %u", s->name, in->n, UINT32_MAX / PIPE_MAX_GENERATIONS);
+    const size_t n = t.j.n_generations;
+    t.answers = gv_xcalloc(n, sizeof *t.answers);
+    for (size_t g = 0; g < n; g++)
+        t.answers[g] =
+            (answer){.raw = SV("\"\""), .feedback = SV("\"\""), .asked = true, .verdict = t.j.prompt.mode == JUDGE_ABSOLUTE ? 1 : 'A'};
+    arena scratch;
+    arena_init(&scratch);
+    bool ok = true;
+    for (size_t i = 0; ok && i < in->n; i++) {
+        ok = put_row(&t, i, 0, t.j.group ? n : 1, &scratch, out, err);
+        for (size_t g = 1; ok && g < n && !t.j.group; g++) pipe_table_add(out, out->v[out->n - 1]);
+        arena_reset(&scratch);
+    }
+    arena_fini(&scratch);
+    *judgments += (uint64_t)in->n * n;
+    free(t.answers);
+    return ok;
+}
+
+void pipe_tell_failures(const pipe_runner *r) {
+    if (r->told <= TOLD_FAILURES) return;
+    log_msg(LOG_WARN, "and %" PRIu64 " more without a verdict%s%s%s", r->told - TOLD_FAILURES, r->j ? "; all are in " : "",
+            r->j ? r->journal_path.p : "", r->j ? ".log" : "");
 }

@@ -28,6 +28,7 @@ raw = fs.raw_rows(os.path.join(work, "raw.jsonl"), 3)
 lines = os.path.join(work, "lines.jsonl")
 messages = os.path.join(work, "messages.jsonl")
 rubric = os.path.join(work, "rubric.yaml")
+pipeline = os.path.join(work, "pipeline.yaml")
 stdin_text = fs.read(rows)
 with open(lines, "w", encoding="utf-8") as f:
     f.write('{"text": "Ist 3 > 2? caf\\u00e9 [/INST]"}\n' * 3)
@@ -35,6 +36,17 @@ with open(messages, "w", encoding="utf-8") as f:
     f.write('{"messages": [{"role": "user", "content": "Is it so?"}], "add_generation_prompt": true}\n')
 with open(rubric, "w", encoding="utf-8") as f:
     f.write("criteria: Is it good?\n" + "".join(f"score{i}_description: level {i}\n" for i in range(1, 6)))
+with open(pipeline, "w", encoding="utf-8") as f:
+    f.write("""pipeline:
+  name: p
+  steps:
+  - {name: load, step: {name: load, type_info: {name: LoadDataFromDicts}}}
+  - name: judge
+    step:
+      {name: judge, mode: absolute, rubric: honesty, type_info: {name: PrometheusEval}, llm: {model: m, type_info: {name: vLLM}}}
+  - {name: keep, step: {name: keep, columns: [id, feedback, result], type_info: {name: KeepColumns}}}
+  connections: [{from: load, to: [judge]}, {from: judge, to: [keep]}, {from: keep, to: []}]
+""")
 with open(csv, "w", encoding="utf-8") as f:
     f.write('instruction,generation,note\n"a, b",c,\nd,"e\nf",g\nh,"i ""j""",k\n')
 
@@ -49,7 +61,7 @@ class Command:
         self.cmd = [GAVEL, *args]
 
     def reset(self):
-        for suffix in ("", ".run", ".run-wal", ".run-journal", ".partial"):
+        for suffix in ("", ".run", ".run-wal", ".run-journal", ".run.log", ".partial"):
             if self.out:
                 fs.remove(self.out + suffix)
 
@@ -81,6 +93,7 @@ def commands():
                 out + "-folder.jsonl"),
         Command("quantize", fs.weights_command("quantize", work, out + ".gguf"), out + ".gguf"),
         Command("merge", fs.weights_command("merge", work, out + "-merged"), out + "-merged"),
+        Command("run", ["run", pipeline, "--dataset", rows, *judge, "--out", out + "-run.jsonl"], out + "-run.jsonl"),
         Command("export", ["export", journal, "--all", "--out", out + "-export.csv"], out + "-export.csv"),
         Command("inspect run", ["inspect", journal]),
         Command("inspect model", ["inspect", fs.TINY, "--tensors"]),

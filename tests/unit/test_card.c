@@ -237,6 +237,7 @@ static void verdicts_failures_and_the_line_to_reproduce_them(void **state) {
     for (int i = 0; i < 10; i++) card_judge_count(&judges[0], JUDGMENT_OK, 1);
     card_judge_count(&judges[0], JUDGMENT_UNPARSABLE, 0);
     card_judge_count(&judges[0], JUDGMENT_TRUNCATED, 0);
+    judges[0].message[JUDGMENT_TRUNCATED] = SV("no | end");
     card_judge_count(&judges[1], JUDGMENT_OK, 'A');
     card_judge_count(&judges[1], JUDGMENT_OK, 'B');
     card_judge_count(&judges[1], JUDGMENT_OK, 'B');
@@ -250,7 +251,8 @@ static void verdicts_failures_and_the_line_to_reproduce_them(void **state) {
         &m, "## Judgments\n\n### <code>task</code>\n\n| result | judgments | |\n| --- | ---: | --- |\n| 1 | 10 | " B10 B10
             " |\n| 2 | 0 | |\n| 3 | 0 | |\n| 4 | 0 | |\n| 5 | 20 | " B10 B10 B10 B10
             " |\n| none | 2 | \xe2\x96\x88\xe2\x96\x88\xe2\x96\x88\xe2\x96\x88 |\n\n"
-            "| failure | judgments |\n| --- | ---: |\n| unparsable | 1 |\n| truncated | 1 |\n\n"
+            "| failure | judgments | the first one's reason |\n| --- | ---: | --- |\n| unparsable | 1 |  |\n"
+            "| truncated | 1 | <code>no &#124; end</code> |\n\n"
             "Reproduce with: weights sha256 <code>00ff</code>, numerics <code>canonical-1 kv=f16 w=q8&#95;0</code>, seed <code>0</code>, "
             "rubric <code>factual-validity</code>, model <code>prometheus-7b-v2.0</code>, gavel <code>" GAVEL_VERSION "</code>.\n\n");
     assert_has(&m, "### <code>pairs</code>\n\n| result | judgments | |\n| --- | ---: | --- |\n| A | 1 | " B10 B10

@@ -49,6 +49,20 @@ static void values_are_inferred_as_pyarrow_does(void **state) {
     assert_string_equal(infer("{\"a\":{}}"), "struct<a: struct<>>");
 }
 
+/* What JSON lacks is a text in JSON: beside numbers, in any order, it is a float. */
+static void words_for_floats_go_with_numbers(void **state) {
+    (void)state;
+    assert_string_equal(infer("{\"a\":1.5}\n{\"a\":\"NaN\"}"), "struct<a: double>");
+    assert_string_equal(infer("{\"a\":\"NaN\"}\n{\"a\":null}\n{\"a\":\"-Infinity\"}\n{\"a\":1}"), "struct<a: double>");
+    assert_string_equal(infer("{\"a\":1}\n{\"a\":\"Infinity\"}\n{\"a\":2}"), "struct<a: double>");
+    assert_string_equal(infer("{\"a\":[1,\"NaN\"]}"), "struct<a: list<item: double>>");
+    assert_string_equal(infer("{\"a\":\"NaN\"}\n{\"a\":\"NaN\"}"), "struct<a: string>");
+    assert_string_equal(infer("{\"a\":\"NaN\"}\n{\"a\":\"word\"}\n{\"a\":\"NaN\"}"), "struct<a: string>");
+    assert_string_equal(infer("{\"a\":\"NaN\"}\n{\"a\":\"word\"}\n{\"a\":1}"), "error: column \"a\": int64 in row 2, string before it");
+    assert_string_equal(infer("{\"a\":\"word\"}\n{\"a\":\"NaN\"}\n{\"a\":1.5}"), "error: column \"a\": double in row 2, string before it");
+    assert_string_equal(infer("{\"a\":true}\n{\"a\":\"NaN\"}"), "error: column \"a\": string in row 1, bool before it");
+}
+
 static void what_does_not_go_together_is_named(void **state) {
     (void)state;
     assert_string_equal(infer("{\"a\":1}\n{\"a\":\"x\"}"), "error: column \"a\": string in row 1, int64 before it");
@@ -210,6 +224,7 @@ static void a_schema_is_bounded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_inferred_as_pyarrow_does),
+        cmocka_unit_test(words_for_floats_go_with_numbers),
         cmocka_unit_test(what_does_not_go_together_is_named),
         cmocka_unit_test(texts_of_types_read_back),
         cmocka_unit_test(features_of_the_hub_are_read_and_written),
