@@ -124,6 +124,8 @@ def judge_outcome(c, r, what, memory):
     if c.out and os.path.exists(c.out):
         check(fs.content(c.out) == c.expected, f"{what}: a wrong output is there: {r}")
     if kind != "right" and c.out:
+        if os.path.isdir(c.out):
+            fs.remove(c.out)  # whole, and the fault came after it; a folder is not replaced
         again = c.run()
         check(again.rc == c.rc, f"{what}: then without the fault: {again}; before: {r}")
         check(c.result(again) == c.expected, f"{what}: then without the fault: another result")
