@@ -267,7 +267,9 @@ static void paths_that_cannot_be_read_are_named(void **state) {
         "JSON lines on standard input");
     open_fails("x.parquet.zst", GV_UNSUPPORTED, "x.parquet.zst: a Parquet file is not read compressed; decompress it first");
     open_fails("x.parquet", GV_IO, "cannot open x.parquet: No such file or directory");
-    open_fails("hf://a/b", GV_USAGE, "hf://a/b: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT]");
+    open_fails("hf://a/b", GV_USAGE,
+               "hf://a/b: a data set is written hf://datasets/ORG/NAME[@REVISION][:CONFIG/SPLIT], a file of it "
+               "hf://datasets/ORG/NAME[@REVISION]/FILE");
     write_file(at("e.jsonl"), "", 0);
     snprintf(want, sizeof want, "%s: the file is empty", at("e.jsonl"));
     open_fails(at("e.jsonl"), GV_FORMAT, want);
