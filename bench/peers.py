@@ -172,4 +172,7 @@ def batched_bench(binary, arguments, libraries=None):
     """tokens/s of all sequences of one llama-batched-bench case."""
     with tempfile.TemporaryDirectory() as folder:
         lines = sh(binary, "--output-format", "jsonl", *arguments, cwd=folder, env=with_libraries(libraries)).splitlines()
-    return next(json.loads(line)["speed_tg"] for line in lines if line.startswith("{"))
+    for line in lines:
+        if line.startswith("{"):
+            return json.loads(line)["speed_tg"]
+    raise RuntimeError("%s printed no result: %s" % (os.path.basename(binary), " / ".join(lines[-3:]) or "nothing"))

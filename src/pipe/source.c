@@ -76,7 +76,11 @@ static void as_python(schema_type *t, bool *other) {
     case TYPE_DATE:
     case TYPE_DECIMAL: *other = true; break;
     case TYPE_FLOAT16:
-    case TYPE_FLOAT32: t->kind = TYPE_FLOAT64; break;
+    case TYPE_FLOAT32:
+    case TYPE_FLOAT64: /* NaN and infinities are text in JSON */
+        t->kind = TYPE_FLOAT64;
+        *other = true;
+        break;
     case TYPE_INT8:
     case TYPE_INT16:
     case TYPE_INT32:

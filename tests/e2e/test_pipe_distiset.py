@@ -114,6 +114,7 @@ columns = {
     "day": pa.array([t.date(), None, d.date(1969, 7, 20)]), "clock": pa.array([t.time(), d.time(0, 0), None], pa.time64("us")),
     "price": pa.array([decimal.Decimal("123.450"), decimal.Decimal("-0.500"), None], pa.decimal128(6, 3)),
     "bytes": pa.array([b"\\x00\\xff", b"", None]), "small": pa.array([1, None, 3], pa.int32()), "real": pa.array([0.5, None, 2.0], pa.float32()),
+    "nan": pa.array([float("nan")] * 3), "inf": pa.array([None, float("-inf"), 1.0]),
     "meta": pa.array([{"at": t, "n": 1}, None, {"at": None, "n": 2}], pa.struct([("at", pa.timestamp("us")), ("n", pa.int16())])),
     "days": pa.array([[t.date()], [], None], pa.list_(pa.date32())),
 }
@@ -126,7 +127,7 @@ else:
         for name in want.column_names:
             a, b = got.column(name), want.column(name)
             assert str(a.type).replace("element", "item") == str(b.type).replace("element", "item"), (path, name, a.type, b.type)
-            assert a.to_pylist() == b.to_pylist(), (path, name, a.to_pylist(), b.to_pylist())
+            assert repr(a.to_pylist()) == repr(b.to_pylist()), (path, name, a.to_pylist(), b.to_pylist())
     info = datasets.load_dataset("out", split="train", cache_dir="cache").features
     print(info["when"].dtype, info["day"].dtype, info["price"].dtype, info["bytes"].dtype)
 """
