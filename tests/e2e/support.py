@@ -4,6 +4,7 @@ A test is a function whose name is a sentence and whose first argument is a new,
 support.main([tests]).  The binary's path is argv[1].  Exit code: 0 all passed, 1 some failed, 77 all were skipped (each with its reason).
 Standard library only.
 """
+import contextlib
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -204,6 +206,19 @@ def run_one(test):
         shutil.rmtree(folder, ignore_errors=True)
     print("%-5s %s (%.1f s)" % (verdict, sentence(test), time.monotonic() - begin), flush=True)
     return verdict
+
+
+@contextlib.contextmanager
+def running(server):
+    """An http.server that answers in a thread of its own until the block ends."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def main(tests):

@@ -1,12 +1,11 @@
 """gavel judge with a server as its model: an OpenAI-compatible server in this process that answers, refuses, fails and goes away as told."""
-import contextlib
 import http.server
 import json
 import os
 import socket
 import threading
 
-from support import main, run, table, write
+from support import main, run, running, table, write
 
 FEEDBACK = "The response is fine. [RESULT] 4"
 
@@ -63,17 +62,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.answer(self, body, n)
 
 
-@contextlib.contextmanager
 def serving(answer, **more):
     server = Server(answer, **more)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return running(server)
 
 
 def completion(text, finish="stop", **message):

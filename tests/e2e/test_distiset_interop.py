@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+from arrow_rows import rows_equal
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -20,15 +22,6 @@ def in_environment():
         subprocess.run([writer, "write", folder], check=True)
         env = dict(os.environ, HF_HOME=os.path.join(folder, ".hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
         return subprocess.run([os.path.join(made.stdout.strip(), "bin/python"), __file__, "--inside", folder], env=env).returncode
-
-
-def rows_equal(got, want):
-    """A member that a row lacks is null in Arrow."""
-    if isinstance(want, dict) and isinstance(got, dict):
-        return set(want) <= set(got) and all(rows_equal(got[k], want.get(k)) for k in got)
-    if isinstance(want, list) and isinstance(got, list):
-        return len(got) == len(want) and all(rows_equal(a, b) for a, b in zip(got, want))
-    return type(got) is type(want) and got == want
 
 
 def inside(folder):

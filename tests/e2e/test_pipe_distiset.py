@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import support
+from arrow_rows import rows_equal
 from support import DATA, ROOT, mock, read, run
 from test_pipe_data import pipeline
 
@@ -63,15 +64,6 @@ def config_files(folder):
     """{config: its Parquet file}"""
     return {("default" if d == "data" else d): os.path.join(folder, d, "train-00000-of-00001.parquet") for d in sorted(os.listdir(folder))
             if os.path.isdir(os.path.join(folder, d))}
-
-
-def rows_equal(got, want):
-    """A member that a row lacks is null in Arrow; a struct of nothing but nulls may be one."""
-    if isinstance(want, dict) and isinstance(got, dict):
-        return set(want) <= set(got) and all(rows_equal(got[k], want.get(k)) for k in got)
-    if isinstance(want, list) and isinstance(got, list):
-        return len(got) == len(want) and all(rows_equal(a, b) for a, b in zip(got, want))
-    return type(got) is type(want) and got == want
 
 
 def python_clients():

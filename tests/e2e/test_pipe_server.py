@@ -7,7 +7,7 @@ import json
 import os
 import threading
 
-from support import DATA, main, read, refused, run, table, write
+from support import DATA, main, read, refused, run, running, table, write
 
 PIPES = os.path.join(DATA, "pipelines")
 KEY = "sk-a-key-that-must-not-be-written"
@@ -58,21 +58,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                                         "completion_tokens": call["statistics"]["output_tokens"][0]}})
 
 
-@contextlib.contextmanager
 def serving(name=None, key=None, files=None, model="hash-llm"):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.key, server.files = True, key, files or {}
     server.requests, server.lock, server.seen, server.model = [], threading.Lock(), [], model
     server.calls = {c["messages"][-1]["content"]: c for c in table(path(name, "canned.jsonl"))} if name else {}
     server.url = "http://127.0.0.1:%d" % server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return running(server)
 
 
 def judge(server, name, out, *params, want=3, more=()):

@@ -21,7 +21,7 @@ SECONDS = 1800  # for one command, on a busy machine
 SMOLLM2 = ("smollm2-135m-q4_1", support.SMOLLM2)
 QWEN_S = ("qwen2.5-coder-0.5b-q4_k_m", os.path.join(support.CACHE, "models", "qwen2.5-coder-0.5b-instruct.gguf"))
 QWEN_M = ("qwen2.5-coder-1.5b-q4_k_m", os.path.join(support.CACHE, "models", "qwen2.5-coder-1.5b-instruct.gguf"))
-CLEAR, CLOSE = 0.1, 0.5  # nat: verdicts preferred by more are equal; answers part only at tokens preferred by less
+CLEAR, CLOSE = 0.1, 0.5  # nat: verdicts preferred by more are equal (but see check_others); answers part only at tokens preferred by less
 
 
 def recorded(model):

@@ -216,6 +216,23 @@ static void check_ratio(const oracle *o, const char *name, const char *file, ker
     n_ratios++;
 }
 
+enum { N_GREEDY = 32 };
+
+/* The reference's greedy tokens after a sequence, and at each the distance of the two best logits. */
+static void read_greedy(const oracle *o, const char *variant, const char *sequence, int32_t id[N_GREEDY], double gap[N_GREEDY]) {
+    const json_value *run = json_get_sv(json_get(get_variant(o, variant), "greedy"), sv_of(sequence));
+    const json_value *tokens = json_get(run, "ids"), *gaps = json_get(run, "gap");
+    int n = 0;
+    assert_true(json_size(tokens) == N_GREEDY && json_size(gaps) == N_GREEDY);
+    for (json_iter it = json_each(tokens); json_next(&it); n++) {
+        int64_t v = 0;
+        assert_true(json_int64(it.value, &v));
+        id[n] = (int32_t)v;
+    }
+    n = 0;
+    for (json_iter it = json_each(gaps); json_next(&it); n++) assert_true(json_double(it.value, &gap[n]));
+}
+
 /* Greedy continuations: the reference's own tokens are fed and each argmax compared, so that a near tie does not hide what follows.  Returns
  * how many differ though the reference's two best logits are further apart than `margin`. */
 static int greedy_differences(const oracle *o, const char *name, const char *file, const char *variant, double margin, int *n_compared) {
@@ -228,16 +245,8 @@ static int greedy_differences(const oracle *o, const char *name, const char *fil
     for (int i = 0; i < N_SEQUENCES; i++) {
         static int32_t list[512];
         const size_t n = sequence_ids(o, sv_of(sequences[i]), list);
-        const json_value *run = json_get_sv(json_get(get_variant(o, variant), "greedy"), sv_of(sequences[i]));
-        double gap[64];
-        int n_tokens = 0, n_gaps = 0;
-        for (json_iter it = json_each(json_get(run, "ids")); json_next(&it); n_tokens++) {
-            int64_t id = 0;
-            assert_true(json_int64(it.value, &id));
-            list[n + (size_t)n_tokens] = (int32_t)id;
-        }
-        for (json_iter it = json_each(json_get(run, "gap")); json_next(&it); n_gaps++) assert_true(json_double(it.value, &gap[n_gaps]));
-        assert_true(n_tokens == 32 && n_gaps == 32);
+        double gap[N_GREEDY];
+        read_greedy(o, variant, sequences[i], list + n, gap);
         collector c = {calloc((n + 32) * (size_t)o->n_vocab, sizeof(float)), o->n_vocab};
         if (!engine_logits(f.e, list, (int32_t)n + 31, true, collect, &c, &err)) fail_msg("%s", err.msg);
         for (int k = 0; k < 32; k++) {
@@ -345,16 +354,8 @@ static void check_experts_greedy(const oracle *o, const char *file, const char *
     static int32_t list[512];
     gv_err err = GV_ERR_INIT;
     const size_t n = sequence_ids(o, sv_of(sequence), list);
-    const json_value *run = json_get_sv(json_get(get_variant(o, file), "greedy"), sv_of(sequence));
-    double gap[64];
-    int n_tokens = 0, n_gaps = 0;
-    for (json_iter it = json_each(json_get(run, "ids")); json_next(&it); n_tokens++) {
-        int64_t id = 0;
-        assert_true(json_int64(it.value, &id));
-        list[n + (size_t)n_tokens] = (int32_t)id;
-    }
-    for (json_iter it = json_each(json_get(run, "gap")); json_next(&it); n_gaps++) assert_true(json_double(it.value, &gap[n_gaps]));
-    assert_true(n_tokens == 32 && n_gaps == 32);
+    double gap[N_GREEDY];
+    read_greedy(o, file, sequence, list + n, gap);
     collector c[2] = {{calloc((n + 32) * (size_t)o->n_vocab, sizeof(float)), o->n_vocab},
                       {calloc((n + 32) * (size_t)o->n_vocab, sizeof(float)), o->n_vocab}};
     if (!engine_logits(f->e, list, (int32_t)n + 31, true, collect, &c[0], &err)) fail_msg("%s", err.msg);
